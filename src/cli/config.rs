@@ -1,0 +1,44 @@
+//! serin.toml: the working directory's, else the user's; flags win over environment over file.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::run::error::RunError;
+use crate::toml_file;
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Named deployments that load may be sent to.
+    pub targets: BTreeMap<String, Target>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// Where it answers: `https://api.example.org`.
+    pub url: String,
+    /// The highest rate that may be sent to it, requests a second.
+    pub ceiling: Option<f64>,
+    /// The environment variable that holds its HS256 secret, when serin makes the tokens.
+    pub secret_env: Option<String>,
+    /// The audience of those tokens.
+    pub audience: Option<String>,
+}
+
+impl Config {
+    pub fn open(asked: Option<&Path>) -> Result<Self, RunError> {
+        let Some(path) = asked.map(Path::to_owned).or_else(found) else { return Ok(Self::default()) };
+        toml_file::read(&path).map_err(RunError::misuse)
+    }
+}
+
+fn found() -> Option<PathBuf> {
+    let user = std::env::var_os("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|h| PathBuf::from(h).join(".config")));
+    let places = [Some(PathBuf::from("serin.toml")), user.map(|u| u.join("serin/serin.toml"))];
+    places.into_iter().flatten().find(|p| p.is_file())
+}

@@ -1,0 +1,159 @@
+//! A line an event: for pipes, CI and screen readers; a bar where stderr is a terminal.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::Global;
+use crate::load::tick::Tick;
+use crate::run::event::Event;
+use crate::stats::histogram::Histogram;
+use crate::stats::progress::Progress;
+use crate::stats::units::clock;
+
+const EACH: Duration = Duration::from_secs(5);
+
+/// Turns events into lines on stderr, at most one each five seconds for what repeats.
+pub struct Plain {
+    quiet: bool,
+    bar: Option<ProgressBar>,
+    live: bool,
+    task: String,
+    told: Instant,
+    recent: Recent,
+}
+
+/// The load since the last line.
+#[derive(Default)]
+struct Recent {
+    ticks: u32,
+    due: u64,
+    sent: u64,
+    answered: u64,
+    errors: u64,
+    latency: Histogram,
+}
+
+impl Plain {
+    pub fn new(global: &Global) -> Self {
+        let live = std::io::stderr().is_terminal() && !global.plain && std::env::var_os("CI").is_none();
+        Self {
+            quiet: global.quiet,
+            bar: None,
+            live,
+            task: String::new(),
+            told: Instant::now(),
+            recent: Recent::default(),
+        }
+    }
+
+    pub fn hear(&mut self, event: &Event) {
+        if self.quiet {
+            return;
+        }
+        match event {
+            Event::Began(b) => self.line(&format!("serin {} · {}", b.kind, b.title)),
+            Event::Phase { name } => self.line(&format!("— {name}")),
+            Event::Said { text } => self.line(text),
+            Event::Happened(h) => self.line(&format!("{} · {}", h.source, h.text)),
+            Event::LoadPlan(plan) => self.line(&format!(
+                "load: {} → {}, {} over {} connections, seed {}",
+                plan.scenario,
+                plan.target,
+                clock(Duration::from_secs_f64(plan.duration_s)),
+                plan.connections,
+                plan.seed
+            )),
+            Event::Progress(progress) => self.progress(progress),
+            Event::Tick(tick) => self.tick(tick),
+            Event::Ended(_) => self.done(),
+        }
+    }
+
+    /// Ends what is drawn, so that the summary starts on a line of its own.
+    pub fn done(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+        if self.recent.ticks > 0 {
+            self.load_line(None);
+        }
+    }
+
+    fn line(&mut self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{text}")),
+            None => eprintln!("{text}"),
+        }
+    }
+
+    fn progress(&mut self, p: &Progress) {
+        let fresh = p.task != self.task;
+        let ended = p.total.is_some_and(|t| p.done >= t);
+        if fresh {
+            self.task.clone_from(&p.task);
+            self.bar.take().inspect(ProgressBar::finish_and_clear);
+        }
+        if self.live {
+            let bar = self.bar.get_or_insert_with(|| new_bar(p.total));
+            bar.set_message(p.task.clone());
+            bar.set_position(p.done as u64);
+            bar.set_prefix(left(p));
+            if ended {
+                bar.finish_and_clear();
+                self.bar = None;
+            }
+        }
+        if !self.live && (fresh || ended || self.told.elapsed() >= EACH) || self.live && ended {
+            self.told = Instant::now();
+            let of = p.total.map_or(String::new(), |t| format!(" of {t:.0}"));
+            self.line(&format!("{}: {:.0}{of} {}{}", p.task, p.done, p.unit, left(p)));
+        }
+    }
+
+    fn tick(&mut self, tick: &Tick) {
+        self.recent.ticks += 1;
+        self.recent.due += tick.due;
+        self.recent.sent += tick.sent;
+        self.recent.answered += tick.answered;
+        self.recent.errors += tick.errors.values().sum::<u64>();
+        tick.endpoints.iter().for_each(|e| self.recent.latency.merge(&e.latency));
+        if self.recent.ticks >= 5 {
+            self.load_line(Some(tick.second + 1));
+        }
+    }
+
+    fn load_line(&mut self, second: Option<u32>) {
+        let r = std::mem::take(&mut self.recent);
+        let each = |n: u64| n as f64 / f64::from(r.ticks.max(1));
+        let at = second.map_or(String::from("end  "), |s| clock(Duration::from_secs(u64::from(s))));
+        let quantile = |q| r.latency.quantile(q).map_or("no data".to_owned(), |m| m.to_string());
+        self.line(&format!(
+            "{at}  asked {:.0}/s  sent {:.0}/s  answered {:.0}/s  p50 {}  p99 {}  errors {}",
+            each(r.due),
+            each(r.sent),
+            each(r.answered),
+            quantile(0.5),
+            quantile(0.99),
+            r.errors
+        ));
+    }
+}
+
+fn new_bar(total: Option<f64>) -> ProgressBar {
+    let bar = ProgressBar::new(total.unwrap_or(0.0) as u64);
+    let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len}{prefix}");
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+fn left(p: &Progress) -> String {
+    let mut text = String::new();
+    if !p.note.is_empty() {
+        text = format!(", {}", p.note);
+    }
+    if let Some(s) = p.left_s.filter(|s| *s >= 1.0) {
+        text += &format!(", {} left", clock(Duration::from_secs_f64(s)));
+    }
+    text
+}

@@ -1,0 +1,3 @@
+//! What a number means: objectives, comparisons, verdicts. Pure: numbers in, verdict and reason out.
+
+pub mod verdict;

@@ -1,0 +1,5 @@
+//! Hands the arguments on, exits with the code.
+
+fn main() -> std::process::ExitCode {
+    serin::cli::main()
+}

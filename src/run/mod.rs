@@ -1,0 +1,10 @@
+//! The waist: a job in, events out; the journal on disk, one folder a run, the summary.
+
+pub mod director;
+pub mod error;
+pub mod event;
+pub mod folder;
+pub mod job;
+pub mod jobs;
+pub mod journal;
+pub mod summary;

@@ -1,0 +1,5 @@
+//! Numbers and their units: what every other room counts with.
+
+pub mod histogram;
+pub mod progress;
+pub mod units;
