@@ -40,23 +40,29 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Vec<T>> {
 }
 
 /// Returns every whole record of a reader: a last line that is cut off is dropped, a bad line before it is an error.
-pub fn read_lines<T: DeserializeOwned>(mut from: impl BufRead) -> io::Result<Vec<T>> {
-    let mut records = Vec::new();
+pub fn read_lines<T: DeserializeOwned>(from: impl BufRead) -> io::Result<Vec<T>> {
+    lines(from).collect()
+}
+
+/// Returns the whole records one by one, so that a long journal need not fit in memory.
+pub fn lines<T: DeserializeOwned>(mut from: impl BufRead) -> impl Iterator<Item = io::Result<T>> {
     let mut line = Vec::new();
-    for number in 1.. {
+    let mut number = 0;
+    std::iter::from_fn(move || {
         line.clear();
+        number += 1;
         match from.read_until(b'\n', &mut line) {
-            Ok(0) => break,
+            Ok(0) => None,
             // A compressed stream whose end was never written: what came before stands.
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => break,
-            Err(e) => return Err(e),
-            Ok(_) if line.last() != Some(&b'\n') => break,
-            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => None,
+            Err(e) => Some(Err(e)),
+            Ok(_) if line.last() != Some(&b'\n') => None,
+            Ok(_) => {
+                let record = serde_json::from_slice(&line);
+                Some(record.map_err(|e| io::Error::other(format!("line {number}: {e}"))))
+            }
         }
-        let record = serde_json::from_slice(&line).map_err(|e| io::Error::other(format!("line {number}: {e}")))?;
-        records.push(record);
-    }
-    Ok(records)
+    })
 }
 
 #[cfg(test)]

@@ -32,8 +32,13 @@ impl RunJournal {
 
 /// Returns the events of a run's folder, oldest first; what a kill tore off is left out.
 pub fn read(folder: &Path) -> io::Result<Vec<Event>> {
+    events(folder)?.collect()
+}
+
+/// Returns the same events one by one: an hour of ticks is gigabytes when held at once.
+pub fn events(folder: &Path) -> io::Result<impl Iterator<Item = io::Result<Event>> + use<>> {
     let file = File::open(folder.join(JOURNAL))?;
-    crate::journal::read_lines(BufReader::new(MultiGzDecoder::new(BufReader::new(file))))
+    Ok(crate::journal::lines(BufReader::new(MultiGzDecoder::new(BufReader::new(file)))))
 }
 
 #[cfg(test)]

@@ -7,4 +7,5 @@ pub mod folder;
 pub mod job;
 pub mod jobs;
 pub mod journal;
+pub mod past;
 pub mod summary;
