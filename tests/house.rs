@@ -122,7 +122,8 @@ fn a_package_is_named_only_in_its_room() {
         for (package, rooms) in ROOMS {
             let path = format!("{package}::");
             let named = code(&text).any(|line| {
-                line.match_indices(&path).any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+                line.match_indices(&path)
+                    .any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
             });
             if named && !rooms.iter().any(|r| place.starts_with(r)) {
                 wrong.push(format!("{place} names {package}, whose room is {}", rooms.join(" or ")));

@@ -1,3 +1,4 @@
 //! What a number means: objectives, comparisons, verdicts. Pure: numbers in, verdict and reason out.
 
+pub mod burn;
 pub mod verdict;

@@ -1,0 +1,4 @@
+//! The kinds of sources.
+
+pub mod metrics;
+pub mod prometheus;
