@@ -67,6 +67,8 @@ impl Plain {
             )),
             Event::Progress(progress) => self.progress(progress),
             Event::Tick(tick) => self.tick(tick),
+            // Its beginning is said as something that happened.
+            Event::CostStep(_) => {}
             Event::Ended(_) => self.done(),
         }
     }

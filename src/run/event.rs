@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::summary::Summary;
+use crate::cost::step::Step;
 use crate::load::tick::{LoadPlan, Tick};
 use crate::stats::progress::Progress;
 
@@ -24,6 +25,8 @@ pub enum Event {
     Happened(Happened),
     LoadPlan(LoadPlan),
     Tick(Box<Tick>),
+    /// A step of the way down, when it begins and once more when it has ended (same `at`).
+    CostStep(Box<Step>),
     /// The last record: the job has its summary.
     Ended(Box<Summary>),
 }

@@ -1,1 +1,3 @@
 //! serve
+
+pub mod limiter;

@@ -1,1 +1,3 @@
 //! The kinds of jobs, one a file.
+
+pub mod cost;

@@ -1,0 +1,207 @@
+//! Walks recorded demand behind the limiter's model, weeks in milliseconds: the planner looks on as it would live.
+
+use super::capacity::Unit;
+use super::demand::{Demand, Sample, shown};
+use super::descend::{Floor, Order, Planner};
+use super::error::CostError;
+use super::plan::Plan;
+use super::step::{Step, StepVerdict};
+use crate::serve::limiter::Limiter;
+
+/// The guard looks at the meters this often.
+const LOOK_S: f64 = 5.0;
+/// The planner thinks about steps down this often.
+const DECIDE_S: f64 = 300.0;
+
+/// A way down, walked to its end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Walk {
+    pub steps: Vec<Step>,
+    pub final_capacity: u64,
+    pub throttled: u64,
+    /// Seconds from the first throttle of each step until the step up.
+    pub longest_breach_s: f64,
+    /// The least whole capacity that would have held all that was seen.
+    pub needed: u64,
+    pub floor: Option<Floor>,
+    pub incidents: u32,
+    pub from: f64,
+    pub until: f64,
+    /// Seconds for which the trace says nothing.
+    pub missing_s: f64,
+    /// Units x hours that were paid for.
+    pub unit_hours: f64,
+    /// Requests in the trace.
+    pub requests: f64,
+}
+
+/// Walks `demand` down by `plan`; `tell` hears each step when it begins and once more when it has ended.
+pub fn walk(plan: &Plan, price: Option<f64>, demand: &Demand, tell: &mut dyn FnMut(&Step)) -> Result<Walk, CostError> {
+    let first = demand.samples.first().ok_or_else(|| CostError::trace(&demand.name, 0, "is empty".to_owned()))?;
+    let mut world = World::new(plan.clone(), price, first.from, tell);
+    let mut until = first.from;
+    for sample in &demand.samples {
+        let rate = units_of(sample, &plan.unit, &demand.name)?;
+        if sample.from > until + 1e-6 {
+            world.gap(sample.from);
+        }
+        world.span(rate, sample.from, sample.until);
+        until = sample.until;
+    }
+    Ok(world.end(first.from, until))
+}
+
+/// Demand of one sample in units of capacity a second.
+pub fn units_of(sample: &Sample, unit: &Unit, name: &str) -> Result<f64, CostError> {
+    let requests = if unit.is_writes() {
+        let missing = || CostError::trace(name, 0, format!("has no writes_per_second at {}", shown(sample.from)));
+        sample.writes.ok_or_else(missing)?
+    } else {
+        sample.reads
+    };
+    Ok(requests * unit.units_a_request())
+}
+
+struct World<'a> {
+    planner: Planner,
+    limiter: Limiter,
+    per_request: f64,
+    price: Option<f64>,
+    steps: Vec<Step>,
+    tell: &'a mut dyn FnMut(&Step),
+    /// Throttled units since the present step began, and since when.
+    throttled: f64,
+    broke_at: Option<f64>,
+    highest: f64,
+    decided: f64,
+    walk: Walk,
+}
+
+impl<'a> World<'a> {
+    fn new(plan: Plan, price: Option<f64>, now: f64, tell: &'a mut dyn FnMut(&Step)) -> Self {
+        let limiter = Limiter::with_burst(plan.start as f64, plan.burst_s, now);
+        let per_request = plan.unit.units_a_request();
+        let reason = format!("starts with {} {}", plan.start, plan.unit.name);
+        let start = Order { to: plan.start, verdict: StepVerdict::Hold, reason };
+        let walk = Walk {
+            steps: Vec::new(),
+            final_capacity: plan.start,
+            throttled: 0,
+            longest_breach_s: 0.0,
+            needed: 0,
+            floor: None,
+            incidents: 0,
+            from: now,
+            until: now,
+            missing_s: 0.0,
+            unit_hours: 0.0,
+            requests: 0.0,
+        };
+        let planner = Planner::new(plan, now);
+        let (steps, throttled, highest, decided) = (Vec::new(), 0.0, 0.0, now);
+        let mut world = Self {
+            planner,
+            limiter,
+            per_request,
+            price,
+            steps,
+            tell,
+            throttled,
+            broke_at: None,
+            highest,
+            decided,
+            walk,
+        };
+        world.begin(now, start);
+        world
+    }
+
+    /// A stretch of constant demand: flows on to the next moment at which somebody might act.
+    fn span(&mut self, rate: f64, from: f64, until: f64) {
+        self.walk.requests += rate * (until - from) / self.per_request;
+        self.highest = self.highest.max(rate);
+        let mut now = from;
+        while now < until {
+            let alarm = now + self.planner.alarm_in(rate);
+            let look = (alarm.max(now) / LOOK_S + 1e-9).floor() * LOOK_S + LOOK_S;
+            let next = look.min(until);
+            let dry = now + self.limiter.lasts(rate);
+            let throttled = self.limiter.flow(rate, next) / self.per_request;
+            self.walk.unit_hours += self.planner.capacity() as f64 * (next - now) / 3_600.0;
+            self.planner.saw(rate, now, next);
+            self.throttled += throttled;
+            if throttled > 0.0 {
+                self.broke_at.get_or_insert(dry);
+                let since = self.broke_at.map_or(0.0, |at| next - at);
+                self.walk.longest_breach_s = self.walk.longest_breach_s.max(since);
+            } else {
+                self.broke_at = None;
+            }
+            now = next;
+            if next == look
+                && let Some(order) = self.planner.guard(now, rate, throttled)
+            {
+                self.obey(now, order);
+            }
+        }
+        if until - self.decided >= DECIDE_S {
+            self.decided = until;
+            if let Some(order) = self.planner.decide(until) {
+                self.obey(until, order);
+            }
+        }
+    }
+
+    fn gap(&mut self, until: f64) {
+        self.walk.missing_s += until - self.limiter.at();
+        self.planner.blind(until);
+        self.limiter.skip(until);
+        self.broke_at = None;
+    }
+
+    fn obey(&mut self, now: f64, order: Order) {
+        self.limiter.set_capacity(order.to as f64, now);
+        self.close();
+        self.begin(now, order);
+    }
+
+    fn begin(&mut self, now: f64, order: Order) {
+        let step = Step {
+            at: shown(now),
+            capacity: order.to,
+            throttled: 0,
+            p99_ms: None,
+            verdict: order.verdict,
+            reason: order.reason,
+            usd_per_hour: self.price.map(|p| p * order.to as f64),
+            share_of_limit: None,
+        };
+        (self.tell)(&step);
+        self.steps.push(step);
+    }
+
+    /// Writes into the present step what was seen while it lasted.
+    fn close(&mut self) {
+        let Some(step) = self.steps.last_mut() else { return };
+        // A part of a request that was refused is a request refused.
+        step.throttled = self.throttled.ceil() as u64;
+        step.share_of_limit = Some(self.highest / step.capacity as f64);
+        self.walk.throttled += step.throttled;
+        (self.tell)(step);
+        (self.throttled, self.highest) = (0.0, 0.0);
+    }
+
+    fn end(mut self, from: f64, until: f64) -> Walk {
+        self.close();
+        Walk {
+            steps: self.steps,
+            final_capacity: self.planner.capacity(),
+            needed: self.planner.needed(until),
+            floor: self.planner.floor().cloned(),
+            incidents: self.planner.incidents(),
+            from,
+            until,
+            ..self.walk
+        }
+    }
+}
