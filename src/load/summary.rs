@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::judge::compare::Comparison;
 use crate::judge::verdict::Verdict;
 
 pub const SCHEMA: &str = "serin.load/1";
@@ -32,6 +33,7 @@ pub struct LoadSummary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// `serin gate`: this run against its baseline.
     pub comparison: Option<Comparison>,
 }
 
@@ -94,15 +96,4 @@ pub struct Judged {
     /// `None` where there was no data to judge by.
     pub met: Option<bool>,
     pub reason: String,
-}
-
-/// `serin gate`: this run against its baseline.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Comparison {
-    pub verdict: String,
-    pub metric: String,
-    pub ratio: Option<f64>,
-    pub low: Option<f64>,
-    pub high: Option<f64>,
-    pub pairs: u64,
 }

@@ -1,5 +1,6 @@
 //! Numbers and their units: what every other room counts with.
 
 pub mod histogram;
+pub mod interval;
 pub mod progress;
 pub mod units;
