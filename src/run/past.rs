@@ -42,10 +42,7 @@ pub fn list(reports: &Path) -> io::Result<Vec<Entry>> {
 
 /// Returns what a folder says of its run, or `None` when it holds none.
 pub fn entry(folder: &Path) -> Option<Entry> {
-    let began = match journal::events(folder).ok()?.next()? {
-        Ok(Event::Began(began)) => began,
-        _ => return None,
-    };
+    let Ok(Event::Began(began)) = journal::events(folder).ok()?.next()? else { return None };
     let document = summary(folder).ok();
     let text = |key: &str| document.as_ref().and_then(|d| d.get(key)).and_then(|v| v.as_str()).map(str::to_owned);
     Some(Entry {
