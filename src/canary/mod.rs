@@ -1,1 +1,5 @@
-//! canary
+//! Canary walks: stages by shares of viewers, driven by the judge.
+
+pub mod evening;
+pub mod series;
+pub mod simulate;

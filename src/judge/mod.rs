@@ -2,4 +2,10 @@
 
 pub mod burn;
 pub mod compare;
+pub mod evidence;
+pub mod guard;
+pub mod interval;
+pub mod panel;
+pub mod sequential;
+pub mod usual;
 pub mod verdict;

@@ -1,4 +1,7 @@
-//! `serin canary`: its flags, as a job.
+//! `serin canary`: its words, each as a job.
+
+mod judge;
+mod simulate;
 
 use crate::cli::exit::Exit;
 use crate::cli::session::Session;
@@ -6,10 +9,22 @@ use crate::run::error::RunError;
 
 /// Walk a canary by stages, or judge recorded numbers
 #[derive(clap::Args)]
-pub struct Canary {}
+pub struct Canary {
+    #[command(subcommand)]
+    word: Word,
+}
+
+#[derive(clap::Subcommand)]
+enum Word {
+    Judge(judge::Judge),
+    Simulate(simulate::Simulate),
+}
 
 impl Canary {
-    pub fn run(self, _session: &Session) -> Result<Exit, RunError> {
-        Err(RunError::misuse("`serin canary` is not built in"))
+    pub fn run(self, session: &Session) -> Result<Exit, RunError> {
+        match self.word {
+            Word::Judge(word) => word.run(session),
+            Word::Simulate(word) => word.run(session),
+        }
     }
 }

@@ -1,0 +1,95 @@
+//! `serin canary judge`: a verdict a line, for every line of recorded numbers.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::canary::series;
+use crate::cli::exit::Exit;
+use crate::cli::session::Session;
+use crate::judge::sequential::{Call, Look, Terms};
+use crate::judge::verdict::Verdict;
+use crate::run::error::RunError;
+
+/// Judge recorded numbers, without traffic: one verdict a line
+///
+/// Each line is one interval: {"t": 10, "baseline": {"requests": 4500, "errors": 5, "latency_ms": [[5, 4000], [10, 500]]},
+/// "canary": {..}, "slices": [{..}, ..]}. `latency_ms` lists [upper bound, count in the bucket]; a side that could not be
+/// measured is null; `slices` is the baseline again, cut by viewers into groups about as large as the canary: at least 4
+/// are needed to roll back on latency, 8 or more are better. The exit code is that of the last line: 0 go, 1 rolled back,
+/// else 3.
+#[derive(clap::Args)]
+#[command(after_help = "Example: serin canary judge series.jsonl --json")]
+pub struct Judge {
+    /// The recorded numbers, `-` for standard input
+    #[arg(value_name = "SERIES.jsonl")]
+    series: PathBuf,
+}
+
+impl Judge {
+    pub fn run(self, session: &Session) -> Result<Exit, RunError> {
+        let name = self.series.display().to_string();
+        let from: Box<dyn BufRead> = if name == "-" {
+            Box::new(io::stdin().lock())
+        } else {
+            let file = File::open(&self.series).map_err(|e| {
+                RunError::misuse(format!("{name} cannot be read: {e}"))
+                    .hint("give a file of JSON lines, or - for standard input")
+            })?;
+            Box::new(BufReader::new(file))
+        };
+        let terms = Terms::default();
+        let mut looks = Vec::new();
+        let each_line = !session.global.json && !session.global.quiet;
+        let last = series::judge(&name, from, terms, |look| {
+            if session.global.json {
+                looks.push(look.clone());
+            } else if each_line {
+                // Nobody reading any more is no reason to stop judging.
+                let _ = writeln!(io::stdout(), "{}", line(look));
+            }
+        });
+        let last = last.map_err(RunError::misuse)?;
+        let (verdict, reason) = conclusion(last.as_ref());
+        if session.global.json {
+            let document = json!({
+                "schema": "serin.canary-judge/1",
+                "verdict": verdict,
+                "reason": reason,
+                "intervals": looks.len(),
+                "lines": looks,
+            });
+            let _ = writeln!(io::stdout(), "{document}");
+        } else if session.global.quiet {
+            let _ = writeln!(io::stdout(), "{}: {reason}", verdict.sign());
+        }
+        Ok(match verdict {
+            Verdict::Go => Exit::Go,
+            Verdict::No => Exit::No,
+            Verdict::CannotTell => Exit::CannotTell,
+        })
+    }
+}
+
+fn line(look: &Look) -> String {
+    #[derive(serde::Serialize)]
+    struct Line<'a> {
+        t: f64,
+        verdict: Call,
+        reason: &'a str,
+    }
+    let line = Line { t: look.t, verdict: look.verdict, reason: &look.reason };
+    serde_json::to_string(&line).unwrap_or_default()
+}
+
+fn conclusion(last: Option<&Look>) -> (Verdict, String) {
+    let Some(look) = last else { return (Verdict::CannotTell, "there is no interval to judge".to_owned()) };
+    let verdict = match look.verdict {
+        Call::Go => Verdict::Go,
+        Call::Rollback => Verdict::No,
+        Call::Wait | Call::CannotTell => Verdict::CannotTell,
+    };
+    (verdict, look.reason.clone())
+}

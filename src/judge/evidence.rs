@@ -1,0 +1,469 @@
+//! How strongly counts speak for harm or for health, with the noise between groups learned from slices of the baseline.
+//!
+//! The model: in a block of time a group's rate is `common(t) x its own Gamma(a) factor`, so the counts of the slices, given
+//! their sum, are Dirichlet-multinomial. The slices tell how noisy groups are (`a`, on a grid), and given `a` the canary's
+//! share of all counts tells its rate against the baseline's; bursts that both sides have cancel.
+
+/// Shapes of the Gamma factor: 0.5 is wild (140 % noise), 1e5 is none.
+const SHAPES: [f64; 12] = [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1024.0, 1e5];
+/// What "healthy" may mean when go is weighed: as the baseline, or better.
+const HEALTHY: [f64; 3] = [1.0, 0.8, 0.6];
+/// The most alternatives a metric may have.
+const MOST: usize = 4;
+
+/// One interval's counts of one metric: `(counted, out of)` for each side and slice.
+#[derive(Clone, Copy, Debug)]
+pub struct Counts<'a> {
+    pub canary: (f64, f64),
+    pub baseline: (f64, f64),
+    /// Empty where the baseline was not cut; `(0, 0)` for a slice without data.
+    pub slices: &'a [(f64, f64)],
+}
+
+/// How the noise between groups is known.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Noise {
+    /// From the slices, starting from a prior that leans to little noise by this much a step of the grid.
+    Learned { lean: f64 },
+    /// Nothing to learn from: assumed to be this shape for a group as large as the canary.
+    Assumed { shape: f64 },
+}
+
+/// Ratios of the canary's rate to the baseline's that mean something.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Margin {
+    /// No evidence of harm at or below it.
+    pub tolerated: f64,
+    /// Health is shown when this is excluded.
+    pub harm: f64,
+}
+
+impl Default for Margin {
+    fn default() -> Self {
+        Self { tolerated: 1.0, harm: f64::INFINITY }
+    }
+}
+
+/// The evidence of one metric in blocks of one length. All sums are natural logarithms.
+#[derive(Clone, Debug)]
+pub struct Scale {
+    /// How many times worse than tolerated harm may be, with weights that sum to one.
+    alternatives: &'static [(f64, f64)],
+    noise: Noise,
+    shapes: Vec<Shape>,
+    open: Block,
+    margin: Margin,
+    began: bool,
+}
+
+/// What finished blocks said, for one shape.
+#[derive(Clone, Debug)]
+struct Shape {
+    a: f64,
+    /// Prior and slices of finished blocks.
+    slices: f64,
+    /// The canary at the tolerated ratio.
+    tolerated: f64,
+    /// Weighted starts of harm, an alternative each.
+    harmed: [f64; MOST],
+    /// Since the stage began: the canary at the ratio that is harm, and at healthy ones.
+    at_harm: f64,
+    at_healthy: [f64; 3],
+}
+
+/// Sums of the block that is still open.
+#[derive(Clone, Debug, Default)]
+struct Block {
+    canary: (f64, f64),
+    baseline: (f64, f64),
+    slices: Vec<(f64, f64)>,
+    /// Baseline exposure of the intervals that had slices.
+    sliced: f64,
+}
+
+/// What the open block says, for one shape.
+#[derive(Clone, Copy, Debug, Default)]
+struct Terms {
+    slices: f64,
+    tolerated: f64,
+    ratio: [f64; MOST],
+    at_harm: f64,
+    at_healthy: [f64; 3],
+}
+
+/// Natural logarithms of the evidence for harm and for health.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Weighed {
+    pub bad: f64,
+    pub go: f64,
+}
+
+impl Scale {
+    pub fn new(alternatives: &'static [(f64, f64)], noise: Noise) -> Self {
+        let shape = |a, slices| Shape {
+            a,
+            slices,
+            tolerated: 0.0,
+            harmed: [f64::NEG_INFINITY; MOST],
+            at_harm: 0.0,
+            at_healthy: [0.0; 3],
+        };
+        let shapes = match noise {
+            Noise::Learned { lean } => {
+                SHAPES.iter().enumerate().map(|(i, &a)| shape(a, lean * i as f64)).collect::<Vec<_>>()
+            }
+            Noise::Assumed { shape: a } => vec![shape(a, 0.0)],
+        };
+        Self { alternatives, noise, shapes, open: Block::default(), margin: Margin::default(), began: false }
+    }
+
+    /// Ends the open block; what it said stands from now on. `margin` holds for the next one.
+    pub fn next_block(&mut self, margin: Margin) {
+        if !self.open.is_empty() {
+            let grounds = Grounds::of(&self.open, self.noise);
+            for shape in &mut self.shapes {
+                let terms = grounds.terms(shape.a, self.alternatives, self.margin);
+                shape.slices += terms.slices;
+                if self.began {
+                    shape.tolerated += terms.tolerated;
+                    shape.harmed.iter_mut().zip(terms.ratio).for_each(|(h, r)| *h += r);
+                    shape.at_harm += terms.at_harm;
+                    shape.at_healthy.iter_mut().zip(terms.at_healthy).for_each(|(h, t)| *h += t);
+                }
+            }
+            self.open.clear();
+        }
+        self.margin = margin;
+    }
+
+    /// Allows for harm that begins with this block, with this share of the whole suspicion.
+    pub fn may_begin(&mut self, share: f64) {
+        self.began = true;
+        let start = share.ln();
+        for shape in &mut self.shapes {
+            shape.harmed.iter_mut().for_each(|h| *h = log_add(*h, start));
+        }
+    }
+
+    /// Forgets the evidence of health: a new stage has to show it anew.
+    pub fn new_stage(&mut self) {
+        for shape in &mut self.shapes {
+            shape.at_harm = 0.0;
+            shape.at_healthy = [0.0; 3];
+        }
+    }
+
+    /// Adds one interval to the open block. Without a canary (warm-up, or a gap) only the noise is learned.
+    pub fn add(&mut self, counts: &Counts<'_>, canary_seen: bool) {
+        let open = &mut self.open;
+        if canary_seen {
+            plus(&mut open.canary, counts.canary);
+            plus(&mut open.baseline, counts.baseline);
+        }
+        if !counts.slices.is_empty() {
+            if open.slices.len() < counts.slices.len() {
+                open.slices.resize(counts.slices.len(), (0.0, 0.0));
+            }
+            open.slices.iter_mut().zip(counts.slices).for_each(|(sum, &s)| plus(sum, s));
+            open.sliced += counts.baseline.1;
+        }
+    }
+
+    /// Returns the evidence as of the open block.
+    pub fn weigh(&self) -> Weighed {
+        let grounds = Grounds::of(&self.open, self.noise);
+        let [mut harmed, mut tolerated, mut healthy, mut at_harm] = [LogSum::default(); 4];
+        for shape in &self.shapes {
+            let terms = grounds.terms(shape.a, self.alternatives, self.margin);
+            let noise = shape.slices + terms.slices;
+            let both = noise + shape.tolerated + terms.tolerated;
+            tolerated.add(both);
+            for (i, (_, weight)) in self.alternatives.iter().enumerate() {
+                harmed.add(both + weight.ln() + shape.harmed[i] + terms.ratio[i]);
+            }
+            at_harm.add(noise + shape.at_harm + terms.at_harm);
+            for i in 0..HEALTHY.len() {
+                healthy.add(noise + shape.at_healthy[i] + terms.at_healthy[i] - (HEALTHY.len() as f64).ln());
+            }
+        }
+        Weighed { bad: harmed.value() - tolerated.value(), go: healthy.value() - at_harm.value() }
+    }
+
+    /// Returns the noise between groups that the slices show: the mean of `1/sqrt(a)`, so 0.1 is 10 %.
+    pub fn spread(&self) -> f64 {
+        let top = self.shapes.iter().map(|s| s.slices).fold(f64::NEG_INFINITY, f64::max);
+        let weights = self.shapes.iter().map(|s| ((s.slices - top).exp(), s.a.sqrt().recip()));
+        let (total, sum) = weights.fold((0.0, 0.0), |(t, m), (w, x)| (t + w, m + w * x));
+        sum / total
+    }
+}
+
+impl Block {
+    fn is_empty(&self) -> bool {
+        self.canary.1 == 0.0 && self.baseline.1 == 0.0 && self.sliced == 0.0
+    }
+
+    fn clear(&mut self) {
+        self.canary = (0.0, 0.0);
+        self.baseline = (0.0, 0.0);
+        self.sliced = 0.0;
+        self.slices.iter_mut().for_each(|s| *s = (0.0, 0.0));
+    }
+}
+
+/// A block in the units of the model: sizes of groups as multiples of a mean slice (or of the canary, without slices).
+struct Grounds<'a> {
+    canary: f64,
+    canary_size: f64,
+    baseline: f64,
+    baseline_size: f64,
+    slices: &'a [(f64, f64)],
+    slice_unit: f64,
+    slices_sum: f64,
+    slices_size: f64,
+}
+
+impl<'a> Grounds<'a> {
+    fn of(block: &'a Block, noise: Noise) -> Self {
+        let used = block.slices.iter().filter(|s| s.1 > 0.0).count() as f64;
+        let (mut slices_sum, mut exposure) = (0.0, 0.0);
+        block.slices.iter().for_each(|s| {
+            slices_sum += s.0;
+            exposure += s.1;
+        });
+        let learned = matches!(noise, Noise::Learned { .. }) && used > 0.0 && exposure > 0.0;
+        let slice_unit = if learned { exposure / used } else { 1.0 };
+        // Intervals of the block that came without slices still count for the sides.
+        let unit = if learned && block.sliced > 0.0 && block.baseline.1 > 0.0 {
+            slice_unit * block.baseline.1 / block.sliced
+        } else {
+            block.canary.1
+        };
+        let size = |n: f64| if unit > 0.0 { n / unit } else { 0.0 };
+        Self {
+            canary: block.canary.0,
+            canary_size: size(block.canary.1),
+            baseline: block.baseline.0,
+            baseline_size: size(block.baseline.1),
+            slices: if learned { &block.slices } else { &[] },
+            slice_unit,
+            slices_sum,
+            slices_size: if learned { used } else { 0.0 },
+        }
+    }
+
+    fn terms(&self, a: f64, alternatives: &[(f64, f64)], margin: Margin) -> Terms {
+        let mut terms = Terms::default();
+        if self.slices_sum > 0.0 && !self.slices.is_empty() {
+            let scale = a / self.slice_unit;
+            let each: f64 = self.slices.iter().map(|s| rise(scale * s.1, s.0)).sum();
+            terms.slices = each - rise(a * self.slices_size, self.slices_sum);
+        }
+        let both = self.canary + self.baseline;
+        if both == 0.0 || self.canary_size == 0.0 || self.baseline_size == 0.0 {
+            return terms;
+        }
+        let canary = a * self.canary_size;
+        let own = rise(canary, self.canary);
+        let at = |ratio: f64| {
+            let rest = a * self.baseline_size / ratio;
+            own + rise(rest, self.baseline) - rise(canary + rest, both)
+        };
+        terms.tolerated = at(margin.tolerated);
+        for (i, (ratio, _)) in alternatives.iter().enumerate() {
+            terms.ratio[i] = at(margin.tolerated * ratio) - terms.tolerated;
+        }
+        terms.at_harm = if margin.harm.is_finite() { at(margin.harm) } else { terms.tolerated };
+        for (i, ratio) in HEALTHY.iter().enumerate() {
+            let known = *ratio == margin.tolerated;
+            terms.at_healthy[i] = if known { terms.tolerated } else { at(*ratio) };
+        }
+        terms
+    }
+}
+
+fn plus(sum: &mut (f64, f64), more: (f64, f64)) {
+    sum.0 += more.0;
+    sum.1 += more.1;
+}
+
+/// Returns the evidence, with a fixed noise, that the canary's rate is `ratio` times the baseline's and not equal to it.
+pub fn fixed(canary: (f64, f64), baseline: (f64, f64), shape: f64, ratio: f64) -> f64 {
+    let block = Block { canary, baseline, slices: Vec::new(), sliced: 0.0 };
+    Grounds::of(&block, Noise::Assumed { shape }).terms(shape, &[(ratio, 1.0)], Margin::default()).ratio[0]
+}
+
+/// Returns `ln(gamma(x + s) / gamma(x))`: the logarithm of the rising factorial, for x > 0 and s >= 0.
+fn rise(x: f64, s: f64) -> f64 {
+    if s == 0.0 || x <= 0.0 {
+        return 0.0;
+    }
+    if s <= 8.0 && s.fract() == 0.0 {
+        let (mut product, mut factor) = (x, x);
+        for _ in 1..s as u32 {
+            factor += 1.0;
+            product *= factor;
+        }
+        return product.ln();
+    }
+    // Stirling's series is good to 1e-10 from 8 on; below it, steps of one lead there.
+    let (mut low, mut product) = (x, 1.0);
+    while low < 8.0 {
+        product *= low;
+        low += 1.0;
+    }
+    let (high, mut above) = lift(x + s);
+    if product != 1.0 {
+        above += product.ln();
+    }
+    stirling(high) - stirling(low) + above
+}
+
+/// Returns where Stirling's series may begin for `y`, and what the steps there take away.
+fn lift(mut y: f64) -> (f64, f64) {
+    if y >= 8.0 {
+        return (y, 0.0);
+    }
+    let mut product = 1.0;
+    while y < 8.0 {
+        product *= y;
+        y += 1.0;
+    }
+    (y, -product.ln())
+}
+
+/// Returns ln gamma(y) without its constant.
+fn stirling(y: f64) -> f64 {
+    let inverse = y.recip();
+    let square = inverse * inverse;
+    (y - 0.5) * y.ln() - y + inverse * (1.0 / 12.0 - square * (1.0 / 360.0 - square / 1260.0))
+}
+
+/// A sum of exponentials, kept as a logarithm.
+#[derive(Clone, Copy, Debug)]
+pub struct LogSum {
+    top: f64,
+    sum: f64,
+}
+
+impl Default for LogSum {
+    fn default() -> Self {
+        Self { top: f64::NEG_INFINITY, sum: 0.0 }
+    }
+}
+
+impl LogSum {
+    pub fn add(&mut self, x: f64) {
+        if x <= self.top {
+            if x > self.top - 40.0 {
+                self.sum += (x - self.top).exp();
+            }
+        } else if x > f64::NEG_INFINITY {
+            self.sum = self.sum * (self.top - x).exp() + 1.0;
+            self.top = x;
+        }
+    }
+
+    pub fn value(&self) -> f64 {
+        if self.sum == 0.0 { f64::NEG_INFINITY } else { self.top + self.sum.ln() }
+    }
+}
+
+fn log_add(a: f64, b: f64) -> f64 {
+    let mut sum = LogSum::default();
+    sum.add(a);
+    sum.add(b);
+    sum.value()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const X2: Margin = Margin { tolerated: 1.0, harm: 2.0 };
+
+    fn scale(noise: Noise) -> Scale {
+        let mut scale = Scale::new(&[(1.5, 0.5), (3.0, 0.5)], noise);
+        scale.next_block(X2);
+        scale.may_begin(1.0);
+        scale
+    }
+
+    #[test]
+    fn the_rising_factorial_is_the_ratio_of_gammas() {
+        for x in [1e-3, 0.5, 3.7, 7.99, 8.0, 55.5, 1e5, 9e5] {
+            for s in [0.0, 1.0, 2.0, 7.0, 8.0, 9.0, 33.0, 2.5, 1e4, 1e7] {
+                let exact = libm::lgamma(x + s) - libm::lgamma(x);
+                let close = (rise(x, s) - exact).abs() <= 1e-8 * exact.abs().max(1.0);
+                assert!(close, "{x} {s}: {} {exact}", rise(x, s));
+            }
+        }
+    }
+
+    #[test]
+    fn equal_rates_speak_for_health_and_a_tripled_one_for_harm() {
+        let slices = [(50.0, 5e4); 9];
+        for (canary, healthy) in [(50.0, true), (150.0, false)] {
+            let mut scale = scale(Noise::Learned { lean: 0.1 });
+            for _ in 0..10 {
+                scale.add(&Counts { canary: (canary, 5e4), baseline: (450.0, 45e4), slices: &slices }, true);
+                scale.next_block(X2);
+            }
+            let weighed = scale.weigh();
+            assert_eq!(weighed.go > 20_f64.ln(), healthy, "{weighed:?}");
+            assert_eq!(weighed.bad > 50_f64.ln(), !healthy, "{weighed:?}");
+        }
+    }
+
+    #[test]
+    fn a_canary_that_differs_no_more_than_slices_do_is_no_evidence() {
+        // Slices between 20 and 180 in every block: a canary at 150 is one of them.
+        let slices: Vec<_> = (0..9).map(|i| (20.0 + 20.0 * f64::from(i), 5e4)).collect();
+        let mut scale = scale(Noise::Learned { lean: 0.1 });
+        for _ in 0..5 {
+            scale.add(&Counts { canary: (150.0, 5e4), baseline: (900.0, 45e4), slices: &slices }, true);
+            scale.next_block(X2);
+        }
+        assert!(scale.weigh().bad < 10_f64.ln(), "{:?}", scale.weigh());
+        assert!(scale.spread() > 0.3, "{}", scale.spread());
+    }
+
+    #[test]
+    fn traffic_alone_is_no_harm() {
+        // Twice the requests with twice the errors, and slices of unequal size at one rate.
+        let slices: Vec<_> = (1..=9).map(|i| (10.0 * f64::from(i), 1e4 * f64::from(i))).collect();
+        let mut scale = scale(Noise::Learned { lean: 0.1 });
+        for _ in 0..20 {
+            scale.add(&Counts { canary: (100.0, 1e5), baseline: (450.0, 45e4), slices: &slices }, true);
+            scale.next_block(X2);
+        }
+        assert!(scale.weigh().bad < 0.0, "{:?}", scale.weigh());
+        assert!(scale.spread() < 0.1, "{}", scale.spread());
+    }
+
+    #[test]
+    fn nothing_counted_is_no_evidence_of_anything() {
+        for noise in [Noise::Learned { lean: 0.3 }, Noise::Assumed { shape: 4.0 }] {
+            let mut scale = scale(noise);
+            scale.add(&Counts { canary: (0.0, 0.0), baseline: (0.0, 0.0), slices: &[(0.0, 0.0); 9] }, true);
+            let weighed = scale.weigh();
+            assert!(weighed.bad.abs() < 1e-9 && weighed.go.abs() < 1e-9, "{weighed:?}");
+        }
+    }
+
+    #[test]
+    fn a_block_told_in_pieces_says_the_same_as_told_at_once() {
+        let slices = [(3.0, 900.0); 9];
+        let mut pieces = scale(Noise::Learned { lean: 0.1 });
+        let mut whole = pieces.clone();
+        for _ in 0..6 {
+            pieces.add(&Counts { canary: (4.0, 1000.0), baseline: (27.0, 8100.0), slices: &slices }, true);
+        }
+        let sums = [(18.0, 5400.0); 9];
+        whole.add(&Counts { canary: (24.0, 6000.0), baseline: (162.0, 48600.0), slices: &sums }, true);
+        let (a, b) = (pieces.weigh(), whole.weigh());
+        assert!((a.bad - b.bad).abs() < 1e-9 && (a.go - b.go).abs() < 1e-9);
+        pieces.next_block(X2);
+        assert!((pieces.weigh().bad - a.bad).abs() < 1e-9, "closing a block changes nothing");
+    }
+}

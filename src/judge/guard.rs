@@ -1,0 +1,84 @@
+//! What a canary is watched for: a count among its requests, what is tolerated, and what would be harm.
+
+/// One metric of the judge, as a plan states it or by default.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Guard {
+    pub name: String,
+    pub counts: Counted,
+    /// Ratio below which nothing is rolled back: of shares for counts, of time for latency.
+    pub tolerated: f64,
+    /// Ratio that has to be excluded before go, of the same kind.
+    pub harm: f64,
+    /// Or this much more of all requests, whichever allows more; counts only.
+    pub harm_points: f64,
+    /// Its part in the shared evidence; all weights sum to one.
+    pub weight: f64,
+}
+
+/// What is counted.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Counted {
+    Errors,
+    /// Requests slower than the baseline's own quantile of the last minutes.
+    Slower {
+        quantile: f64,
+    },
+    /// A further count of each side, by its name in the line: `empty`, `degraded`, `timeout`.
+    Named(String),
+}
+
+impl Counted {
+    pub fn is_latency(&self) -> bool {
+        matches!(self, Self::Slower { .. })
+    }
+
+    /// Returns by how much harm may raise the count, with weights that sum to one.
+    ///
+    /// A tail moves less than an error share does: beyond p95 there is at most twenty times as much.
+    pub fn alternatives(&self) -> &'static [(f64, f64)] {
+        const THIRD: f64 = 1.0 / 3.0;
+        match self {
+            Self::Errors | Self::Named(_) => &[(1.5, 0.2), (3.0, 0.5), (8.0, 0.2), (25.0, 0.1)],
+            Self::Slower { quantile } if *quantile >= 0.98 => &[(1.25, THIRD), (1.6, THIRD), (3.0, THIRD)],
+            Self::Slower { quantile } if *quantile >= 0.9 => &[(1.2, THIRD), (1.5, THIRD), (2.5, THIRD)],
+            Self::Slower { .. } => &[(1.1, THIRD), (1.25, THIRD), (1.6, THIRD)],
+        }
+    }
+
+    /// Returns the noise to assume for a group as large as the canary in a block of a minute, where nothing can be learned.
+    pub fn assumed_shape(&self) -> f64 {
+        if self.is_latency() { 24.0 } else { 4.0 }
+    }
+}
+
+impl Guard {
+    /// Returns the share of all requests that, on top of the baseline's, would be harm.
+    pub const ERROR_POINTS: f64 = 0.001;
+
+    pub fn errors() -> Self {
+        Self {
+            name: "errors".to_owned(),
+            counts: Counted::Errors,
+            tolerated: 1.0,
+            harm: 1.5,
+            harm_points: Self::ERROR_POINTS,
+            weight: 0.6,
+        }
+    }
+
+    pub fn slower(quantile: f64) -> Self {
+        Self {
+            name: format!("p{}", (quantile * 1000.0).round() / 10.0),
+            counts: Counted::Slower { quantile },
+            tolerated: 1.0,
+            harm: 1.1,
+            harm_points: 0.0,
+            weight: 0.2,
+        }
+    }
+
+    /// What is watched when a plan says nothing: errors, p95 and p99.
+    pub fn usual() -> Vec<Self> {
+        vec![Self::errors(), Self::slower(0.95), Self::slower(0.99)]
+    }
+}

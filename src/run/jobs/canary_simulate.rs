@@ -1,0 +1,102 @@
+//! Does a `serin canary simulate`: walks every kind of evening and tells what the judge did.
+
+use serde_json::json;
+
+use crate::canary::simulate::{self, Outcome, STAGES};
+use crate::run::error::RunError;
+use crate::run::event::Event;
+use crate::run::job::{Desk, Job};
+use crate::run::summary::Summary;
+use crate::stats::progress::Progress;
+use crate::stats::units::Share;
+
+#[derive(Debug)]
+pub struct Simulate {
+    pub walks: usize,
+    pub seed: u64,
+    /// Requests a second of a tenth of the viewers.
+    pub rate: f64,
+    pub errors: f64,
+    /// Tenths of the viewers in each stage.
+    pub groups: [usize; STAGES],
+    /// Only kinds whose name contains this.
+    pub kind: Option<String>,
+}
+
+impl Job for Simulate {
+    fn kind(&self) -> &'static str {
+        "canary-simulate"
+    }
+
+    fn title(&self) -> String {
+        format!("{} walks of each kind, {}/s in a tenth of the viewers", self.walks, self.rate)
+    }
+
+    fn run(self: Box<Self>, desk: &Desk) -> Result<Summary, RunError> {
+        let wanted = |name: &str| self.kind.as_ref().is_none_or(|k| name.contains(k.as_str()));
+        let kinds: Vec<_> = simulate::kinds(self.rate, self.errors).into_iter().filter(|k| wanted(k.name)).collect();
+        if kinds.is_empty() {
+            let known: Vec<_> = simulate::kinds(self.rate, self.errors).iter().map(|k| k.name).collect();
+            return Err(RunError::misuse("no kind of evening has such a name").hint(known.join("; ")));
+        }
+        let mut outcomes = Vec::new();
+        for (i, kind) in kinds.iter().enumerate() {
+            let Some(outcome) = simulate::walk_many(kind, self.groups, self.walks, self.seed, &desk.stop) else {
+                break;
+            };
+            desk.tell(Event::Progress(Progress {
+                task: "evenings".to_owned(),
+                done: (i + 1) as f64,
+                total: Some(kinds.len() as f64),
+                unit: "kinds".to_owned(),
+                left_s: None,
+                note: kind.name.to_owned(),
+            }));
+            outcomes.push(outcome);
+        }
+        if outcomes.is_empty() {
+            return Err(RunError::Stopped);
+        }
+        Ok(Summary {
+            title: self.title(),
+            verdict: None,
+            reason: String::new(),
+            document: json!({
+                "schema": "serin.canary-simulate/1",
+                "walks": self.walks,
+                "seed": self.seed,
+                "rate": self.rate,
+                "errors": self.errors,
+                "shares": self.groups.map(|g| g as f64 / 10.0),
+                "kinds": outcomes,
+            }),
+            lines: lines(&outcomes),
+            stopped: outcomes.len() < kinds.len(),
+        })
+    }
+}
+
+fn lines(outcomes: &[Outcome]) -> Vec<String> {
+    let minutes = |s: Option<f64>| s.map_or("-".to_owned(), |s| format!("{:.1} min", s / 60.0));
+    let mut lines = vec![format!("{:58} {:>11} {:>9} {:>11}", "healthy walks", "rolled back", "go in 30'", "go after")];
+    for o in outcomes.iter().filter(|o| o.healthy) {
+        let (back, go) = (Share(o.share).to_string(), Share(o.go).to_string());
+        lines.push(format!("{:58} {back:>11} {go:>9} {:>11}", o.kind, minutes(o.go_median_s)));
+    }
+    let titles = ["within", "found", "after", "90 % after", "harmed", "wrong go"];
+    let [within, found, after, p90, harmed, wrong] = titles;
+    lines.push(String::new());
+    lines.push(format!("{:42} {within:>7} {found:>7} {after:>9} {p90:>10} {harmed:>8} {wrong:>9}", "harmed walks"));
+    for o in outcomes.iter().filter(|o| !o.healthy) {
+        let (found, wrong) = (Share(o.share).to_string(), Share(o.go).to_string());
+        let harmed = o.harmed.map_or("-".to_owned(), |h| format!("{h:.0}"));
+        let within = format!("{:.0}'", o.horizon_s / 60.0);
+        lines.push(format!(
+            "{:42} {within:>7} {found:>7} {:>9} {:>10} {harmed:>8} {wrong:>9}",
+            o.kind,
+            minutes(o.median_s),
+            minutes(o.p90_s)
+        ));
+    }
+    lines
+}
