@@ -1,4 +1,4 @@
 //! The kinds of jobs, one a file.
 
-pub mod cost;
 pub mod canary_simulate;
+pub mod cost;
