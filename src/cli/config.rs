@@ -22,10 +22,16 @@ pub struct Target {
     pub url: String,
     /// The highest rate that may be sent to it, requests a second.
     pub ceiling: Option<f64>,
-    /// The environment variable that holds its HS256 secret, when serin makes the tokens.
+    /// The environment variable that holds its HS256 secret or RS256 key, when serin makes the tokens.
     pub secret_env: Option<String>,
+    /// The file that holds it.
+    pub secret_file: Option<PathBuf>,
     /// The audience of those tokens.
     pub audience: Option<String>,
+    pub issuer: Option<String>,
+    /// Whether each viewer has an own token, with the viewer as its subject.
+    #[serde(default)]
+    pub token_per_viewer: bool,
 }
 
 impl Config {

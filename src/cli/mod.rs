@@ -1,5 +1,6 @@
 //! The word that was typed, to its command: flags to a job, a job to its end, an exit code.
 
+pub mod aim;
 pub mod commands;
 pub mod config;
 pub mod exit;

@@ -1,5 +1,6 @@
 //! What a number means: objectives, comparisons, verdicts. Pure: numbers in, verdict and reason out.
 
+<<<<<<< HEAD
 pub mod burn;
 pub mod compare;
 pub mod evidence;
@@ -8,4 +9,8 @@ pub mod interval;
 pub mod panel;
 pub mod sequential;
 pub mod usual;
+=======
+pub mod measure;
+pub mod objective;
+>>>>>>> 4d8baa6 (Send load on a schedule that never shifts, and say go, no or cannot tell: serin load)
 pub mod verdict;

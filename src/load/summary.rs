@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::judge::compare::Comparison;
 use crate::judge::verdict::Verdict;
+use crate::stats::histogram::Histogram;
 
 pub const SCHEMA: &str = "serin.load/1";
 
@@ -25,11 +26,16 @@ pub struct LoadSummary {
     pub latency_ms: Quantiles,
     pub service_ms: Quantiles,
     pub connection_wait_ms: Quantiles,
+    /// Where the time went: connect, tls, first byte, body.
+    pub parts_ms: BTreeMap<String, Quantiles>,
     pub endpoints: Vec<EndpointSummary>,
+    pub stages: Vec<EndpointSummary>,
     pub generator: Generator,
     pub objectives: Vec<Judged>,
     /// Whether the objectives are the implied ones.
     pub implied: bool,
+    /// Whether somebody stopped it early.
+    pub stopped: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,11 +72,29 @@ pub struct Quantiles {
     pub max: Option<f64>,
 }
 
+impl From<&Histogram> for Quantiles {
+    fn from(h: &Histogram) -> Self {
+        let at = |q| h.quantile(q).map(|m| m.0);
+        Self {
+            min: h.min().map(|m| m.0),
+            mean: h.mean().map(|m| m.0),
+            p50: at(0.5),
+            p90: at(0.9),
+            p95: at(0.95),
+            p99: at(0.99),
+            p999: at(0.999),
+            max: h.max().map(|m| m.0),
+        }
+    }
+}
+
+/// One endpoint, or one stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EndpointSummary {
     pub name: String,
     pub requests: u64,
     pub errors: u64,
+    pub throttled: u64,
     pub latency_ms: Quantiles,
 }
 
@@ -84,6 +108,10 @@ pub struct Generator {
     pub dropped: u64,
     /// "valid", "suspect" or "invalid", with the reason.
     pub state: String,
+    /// Shares of one core that others took from this machine, the most in any second.
+    pub steal_share: f64,
+    /// Milliseconds that its threads were ready and not run.
+    pub run_queue_ms: f64,
     pub reason: String,
 }
 

@@ -23,6 +23,9 @@ pub struct LoadPlan {
     /// "open", "closed" (`--rate max`) or "users".
     pub model: String,
     pub connections: u32,
+    /// Threads that send.
+    #[serde(default)]
+    pub workers: u32,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -37,8 +40,10 @@ pub struct StagePlan {
 /// What became known during one second. Latency counts from due, service from sent; both in microseconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tick {
-    /// Whole seconds since the load began: this tick covers `second..second + 1`.
+    /// Whole seconds since the load began: this tick covers `second..ends_s`.
     pub second: u32,
+    /// `second + 1`, less in the last tick of a run.
+    pub ends_s: f64,
     /// Index into `LoadPlan::stages`.
     pub stage: usize,
     /// Requests that fell due in this second.
@@ -59,6 +64,9 @@ pub struct Tick {
     pub statuses: BTreeMap<u16, u64>,
     /// The first error of a kind in the run, word for word (secrets removed).
     pub examples: BTreeMap<String, String>,
+    /// What ended in this second, by the stage in which it was due; empty where the run has one stage.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<StageTick>,
     /// Answers that said they were degraded.
     pub degraded: u64,
     pub parts: Parts,
@@ -67,10 +75,79 @@ pub struct Tick {
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EndpointTick {
+    /// Requests that ended, well or badly.
+    pub ended: u64,
+    /// Whole answers, good and bad.
     pub answered: u64,
     pub errors: u64,
+    pub throttled: u64,
     pub latency: Histogram,
     pub service: Histogram,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StageTick {
+    /// Index into `LoadPlan::stages`.
+    pub stage: usize,
+    pub due: u64,
+    pub sent: u64,
+    #[serde(flatten)]
+    pub ended: EndpointTick,
+}
+
+impl EndpointTick {
+    pub fn merge(&mut self, other: &Self) {
+        self.ended += other.ended;
+        self.answered += other.answered;
+        self.errors += other.errors;
+        self.throttled += other.throttled;
+        self.latency.merge(&other.latency);
+        self.service.merge(&other.service);
+    }
+}
+
+impl Tick {
+    /// Adds what another part of the same load saw in the same second.
+    pub fn merge(&mut self, other: &Self) {
+        self.stage = self.stage.max(other.stage);
+        self.ends_s = self.ends_s.max(other.ends_s);
+        self.due += other.due;
+        self.sent += other.sent;
+        self.answered += other.answered;
+        self.in_flight += other.in_flight;
+        self.waiting += other.waiting;
+        self.degraded += other.degraded;
+        self.endpoints.resize_with(self.endpoints.len().max(other.endpoints.len()), EndpointTick::default);
+        self.endpoints.iter_mut().zip(&other.endpoints).for_each(|(a, b)| a.merge(b));
+        for theirs in &other.stages {
+            match self.stages.iter_mut().find(|s| s.stage == theirs.stage) {
+                Some(own) => {
+                    own.due += theirs.due;
+                    own.sent += theirs.sent;
+                    own.ended.merge(&theirs.ended);
+                }
+                None => self.stages.push(theirs.clone()),
+            }
+        }
+        add(&mut self.errors, &other.errors);
+        add(&mut self.statuses, &other.statuses);
+        for (kind, example) in &other.examples {
+            self.examples.entry(kind.clone()).or_insert_with(|| example.clone());
+        }
+        self.parts.merge(&other.parts);
+        let (own, theirs) = (&mut self.generator, &other.generator);
+        own.late.merge(&theirs.late);
+        own.cpu_share += theirs.cpu_share;
+        own.steal_share = own.steal_share.max(theirs.steal_share);
+        own.run_queue_ms += theirs.run_queue_ms;
+        own.dropped += theirs.dropped;
+    }
+}
+
+fn add<K: Ord + Clone>(into: &mut BTreeMap<K, u64>, from: &BTreeMap<K, u64>) {
+    for (key, n) in from {
+        *into.entry(key.clone()).or_default() += n;
+    }
 }
 
 /// Where the time went, so that the network and the service can be told apart.
@@ -81,6 +158,27 @@ pub struct Parts {
     pub tls: Histogram,
     pub first_byte: Histogram,
     pub body: Histogram,
+}
+
+impl Parts {
+    pub fn merge(&mut self, other: &Self) {
+        self.connection_wait.merge(&other.connection_wait);
+        self.connect.merge(&other.connect);
+        self.tls.merge(&other.tls);
+        self.first_byte.merge(&other.first_byte);
+        self.body.merge(&other.body);
+    }
+
+    /// Returns each part by the name that objectives call it.
+    pub fn named(&self) -> [(&'static str, &Histogram); 5] {
+        [
+            ("connection wait", &self.connection_wait),
+            ("connect", &self.connect),
+            ("tls", &self.tls),
+            ("first byte", &self.first_byte),
+            ("body", &self.body),
+        ]
+    }
 }
 
 /// How the load generator itself did: its own lateness and CPU, never the target's.

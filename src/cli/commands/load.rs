@@ -1,15 +1,206 @@
 //! `serin load`: its flags, as a job.
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cli::aim::Aim;
 use crate::cli::exit::Exit;
 use crate::cli::session::Session;
+use crate::judge::objective::Objective;
+use crate::load::engine::Spec;
+use crate::load::library;
+use crate::load::question::Kind;
+use crate::load::scenario::Scenario;
+use crate::load::schedule::{Schedule, Shard};
+use crate::load::template::{Escape, Template};
 use crate::run::error::RunError;
+use crate::run::jobs;
+use crate::stats::units::parse_duration;
+
+const SEED: u64 = 7;
+const TIMEOUT: Duration = Duration::from_secs(10);
+const DURATION: Duration = Duration::from_secs(30);
+/// An open run opens them as it needs them; `--rate max` uses all of its own at once.
+const CONNECTIONS: u32 = 1000;
+const CONNECTIONS_MAX: u32 = 64;
 
 /// Run a scenario against a target
+///
+/// The schedule is fixed before the run and never shifts: a request that the target keeps waiting counts from the moment
+/// it was due. The exit code is the verdict: 0 go, 1 no, 3 cannot tell.
 #[derive(clap::Args)]
-pub struct Load {}
+#[command(after_help = "Examples:
+  serin load evening-peak --target local
+  serin load --url http://127.0.0.1:7070/v1/popular --rate 500 --duration 30s --objective 'p99 < 120ms'
+  serin load --url http://127.0.0.1:7070/health/live --rate max --connections 64 --duration 10s")]
+pub struct Load {
+    /// A scenario file, or the name of a built-in one: evening-short, evening-peak, ramp, spike, soak, personalize-wall
+    #[arg(value_name = "SCENARIO.toml")]
+    pub scenario: Option<PathBuf>,
+    #[command(flatten)]
+    pub aim: Aim,
+    #[command(flatten)]
+    pub how: How,
+    /// Requests a second on a fixed schedule, or `max`: every connection asks again as soon as it is answered
+    #[arg(long, value_name = "R|max", value_parser = parse_rate)]
+    pub rate: Option<Rate>,
+    /// How long, with --rate
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "rate")]
+    pub duration: Option<Duration>,
+    /// Take one part of the schedule, 2/8: eight such runs together send the whole
+    #[arg(long, value_name = "N/OF", value_parser = parse_shard)]
+    pub shard: Option<Shard>,
+    /// Where the folder of the run is made
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// What any load takes beside its target and its schedule.
+#[derive(clap::Args, Clone, Debug)]
+pub struct How {
+    /// The most connections held at once
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub connections: Option<u32>,
+    /// What must hold, such as 'p99 < 120ms', 'errors < 1%', 'in time > 99%'; may be given several times
+    #[arg(long = "objective", value_name = "'P99 < 120MS'", value_parser = Objective::parse)]
+    pub objectives: Vec<Objective>,
+    /// When an answer is given up
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout)]
+    pub timeout: Option<Duration>,
+    /// What decides viewers, mix and chance
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rate {
+    Fixed(f64),
+    Max,
+}
 
 impl Load {
-    pub fn run(self, _session: &Session) -> Result<Exit, RunError> {
-        Err(RunError::misuse("`serin load` is not built in"))
+    pub fn run(self, session: &Session) -> Result<Exit, RunError> {
+        let spec = self.spec(session)?;
+        session.headless(Box::new(jobs::load::Load { spec }), self.out.as_deref())
     }
+
+    fn spec(&self, session: &Session) -> Result<Spec, RunError> {
+        let mut spec = spec(self.scenario.as_deref(), &self.aim, &self.how, session)?;
+        match self.rate {
+            Some(Rate::Fixed(rate)) => {
+                let lasts = self.duration.unwrap_or(DURATION);
+                spec.schedule = Schedule::constant(rate, lasts);
+            }
+            Some(Rate::Max) => {
+                spec.schedule = Schedule::Max(self.duration.unwrap_or(DURATION));
+                spec.connections = self.how.connections.unwrap_or(CONNECTIONS_MAX);
+            }
+            None if self.scenario.is_none() => {
+                let hint =
+                    "name a scenario (serin load evening-peak), or give a rate: --url URL --rate 500 --duration 30s";
+                return Err(RunError::misuse("nothing says how much to send").hint(hint));
+            }
+            None => {}
+        }
+        if self.rate.is_some() && spec.schedule.duration().is_zero() {
+            return Err(RunError::misuse("--duration is zero: nothing would be sent"));
+        }
+        spec.shard = self.shard.unwrap_or_default();
+        self.aim.find(session)?.check_rate(spec.schedule.peak() / spec.shard.of as f64)?;
+        Ok(spec)
+    }
+}
+
+/// Returns a load of a scenario, or of one address alone; its rate is not yet checked against the target's ceiling.
+pub fn spec(scenario: Option<&Path>, aim: &Aim, how: &How, session: &Session) -> Result<Spec, RunError> {
+    let mut aimed = aim.find(session)?;
+    let scenario = match scenario {
+        Some(asked) => library::open(asked)?,
+        None => {
+            let path = std::mem::replace(&mut aimed.address.path, "/".to_owned());
+            single(&path)?
+        }
+    };
+    let seed = how.seed.or(scenario.seed).unwrap_or(SEED);
+    let mut headers = aimed.headers;
+    // What was typed wins over what was written.
+    headers.extend(scenario.headers.iter().filter(|(n, _)| !aimed_has(&headers, n)).cloned().collect::<Vec<_>>());
+    Ok(Spec {
+        name: scenario.name.clone(),
+        target: aimed.name,
+        address: aimed.address,
+        headers,
+        tokens: aimed.tokens,
+        asker: Arc::new(scenario.mix(seed)),
+        schedule: scenario.schedule.clone(),
+        connections: how.connections.or(scenario.connections).unwrap_or(CONNECTIONS),
+        timeout: how.timeout.or(scenario.timeout).unwrap_or(TIMEOUT),
+        objectives: if how.objectives.is_empty() { scenario.objectives } else { how.objectives.clone() },
+        seed,
+        shard: Shard::default(),
+    })
+}
+
+fn aimed_has(headers: &[(String, String)], name: &str) -> bool {
+    headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name))
+}
+
+/// One address, asked again and again.
+fn single(path: &str) -> Result<Scenario, RunError> {
+    let template = Template::compile(&path.replace('{', "%7B"), Escape::Url, &[]).map_err(RunError::misuse)?;
+    let name = format!("GET {}", path.split('?').next().unwrap_or_default());
+    let kind = Kind {
+        name: name.clone(),
+        weight: 1.0,
+        method: "GET",
+        path: template,
+        headers: Vec::new(),
+        body: None,
+        check: None,
+    };
+    Ok(Scenario {
+        name,
+        seed: None,
+        timeout: None,
+        connections: None,
+        schedule: Schedule::Stages(Vec::new()),
+        objectives: Vec::new(),
+        headers: Vec::new(),
+        kinds: vec![kind],
+        audience: None,
+        rows: Arc::default(),
+    })
+}
+
+fn parse_rate(text: &str) -> Result<Rate, String> {
+    if text == "max" {
+        return Ok(Rate::Max);
+    }
+    let rate: f64 =
+        text.trim_end_matches("/s").parse().map_err(|_| format!("`{text}` is neither a number nor `max`"))?;
+    match rate {
+        r if !r.is_finite() || r < 0.0 => Err(format!("`{text}` is not a rate")),
+        0.0 => Err("a rate of zero sends nothing".to_owned()),
+        r if r > 10_000_000.0 => Err(format!("`{text}` is over ten million requests a second")),
+        r => Ok(Rate::Fixed(r)),
+    }
+}
+
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    let timeout = parse_duration(text)?;
+    if timeout < Duration::from_millis(1) || timeout > Duration::from_secs(3600) {
+        return Err(format!("`{text}` is outside 1 ms to 1 h"));
+    }
+    Ok(timeout)
+}
+
+fn parse_shard(text: &str) -> Result<Shard, String> {
+    let wrong = || format!("`{text}` is no shard; write for example 2/8, from 1/8 to 8/8");
+    let (part, of) = text.split_once('/').ok_or_else(wrong)?;
+    let (part, of): (u64, u64) = (part.parse().map_err(|_| wrong())?, of.parse().map_err(|_| wrong())?);
+    if part == 0 || part > of || of > 10_000 {
+        return Err(wrong());
+    }
+    Ok(Shard { part: part - 1, of })
 }

@@ -2,3 +2,4 @@
 
 pub mod canary_simulate;
 pub mod cost;
+pub mod load;

@@ -1,0 +1,141 @@
+//! Where load may go: `--target` or `--url`, checked against the allow-list and its ceiling before anything is sent.
+
+use std::path::Path;
+
+use super::config::Target;
+use super::session::Session;
+use crate::load::dress::{Tokens, check_header};
+use crate::load::target::Address;
+use crate::run::error::RunError;
+
+/// The target that needs no configuration: the stack of this machine.
+pub const LOCAL: &str = "local";
+/// Where the local stack answers, unless serin.toml says otherwise.
+const LOCAL_URL: &str = "http://127.0.0.1:7070";
+/// The secret that the local stack made for itself, under SERIN_HOME.
+const LOCAL_SECRET: &str = "secret";
+/// What may be sent to a host that no configuration knows.
+const CEILING_ELSEWHERE: f64 = 100.0;
+
+/// Which target, and how it is spoken to.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Aim {
+    /// A target of serin.toml, or `local`
+    #[arg(long, value_name = "NAME", conflicts_with = "url")]
+    pub target: Option<String>,
+    /// An address to send to
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// A header on every request, 'Name: value'
+    #[arg(long = "header", short = 'H', value_name = "'NAME: VALUE'")]
+    pub headers: Vec<String>,
+    /// Confirm a host that serin.toml does not name
+    #[arg(long, value_name = "HOST")]
+    pub allow: Vec<String>,
+    /// Confirm a rate above the target's ceiling
+    #[arg(long, value_name = "RATE")]
+    pub ceiling: Option<f64>,
+}
+
+/// A target that load may be sent to.
+#[derive(Clone, Debug)]
+pub struct Aimed {
+    pub name: String,
+    pub address: Address,
+    pub headers: Vec<(String, String)>,
+    pub tokens: Option<Tokens>,
+    ceiling: Option<f64>,
+}
+
+impl Aim {
+    /// Finds the target, or refuses a host that nobody confirmed.
+    pub fn find(&self, session: &Session) -> Result<Aimed, RunError> {
+        let targets = &session.config.targets;
+        let (name, address, known) = match (&self.url, &self.target) {
+            (Some(url), _) => {
+                let address = Address::parse(url)?;
+                let same = |t: &&Target| {
+                    Address::parse(&t.url).is_ok_and(|a| a.host == address.host && a.port == address.port)
+                };
+                let known = targets.values().find(same).cloned();
+                (address.origin(), address, known)
+            }
+            (None, name) => {
+                let name = name.as_deref().unwrap_or(LOCAL);
+                let known = targets.get(name).cloned().or_else(|| (name == LOCAL).then(|| local(&session.home)));
+                let known = known.ok_or_else(|| {
+                    let all = targets.keys().map(String::as_str).chain([LOCAL]);
+                    let near = crate::toml_file::nearest(name, all.clone());
+                    let known = all.collect::<Vec<_>>().join(", ");
+                    let hint = near.map_or(format!("known: {known}"), |n| format!("did you mean `{n}`?"));
+                    RunError::misuse(format!("serin.toml names no target `{name}`; {hint}"))
+                })?;
+                (name.to_owned(), Address::parse(&known.url)?, Some(known))
+            }
+        };
+        let allowed = self.allow.iter().any(|h| h.eq_ignore_ascii_case(&address.host));
+        if known.is_none() && !address.is_loopback() && !allowed {
+            let cause =
+                format!("{} is neither this machine nor a target of serin.toml: nothing was sent", address.host);
+            return Err(RunError::misuse(cause).hint(format!("if load may go there, say so: --allow {}", address.host)));
+        }
+        let configured = known.as_ref().and_then(|t| t.ceiling);
+        let ceiling = configured.or_else(|| (!address.is_loopback() && known.is_none()).then_some(CEILING_ELSEWHERE));
+        let headers = self.headers.iter().map(|h| {
+            let (name, value) =
+                h.split_once(':').ok_or_else(|| RunError::misuse("a --header is written 'Name: value'"))?;
+            let (name, value) = (name.trim().to_owned(), value.trim().to_owned());
+            check_header(&name, &value)?;
+            Ok((name, value))
+        });
+        let headers = headers.collect::<Result<_, RunError>>()?;
+        let tokens = known.as_ref().map(|t| tokens(&name, t)).transpose()?.flatten();
+        Ok(Aimed { name, address, headers, tokens, ceiling: self.ceiling.or(ceiling) })
+    }
+}
+
+impl Aimed {
+    /// Refuses a rate above the ceiling; no ceiling on loopback unless one is configured.
+    pub fn check_rate(&self, peak: f64) -> Result<(), RunError> {
+        let Some(ceiling) = self.ceiling.filter(|c| peak > *c) else { return Ok(()) };
+        let asked = if peak.is_finite() { format!("{peak}/s") } else { "as much as it bears".to_owned() };
+        let cause = format!("{asked} is above the ceiling of {}, {ceiling}/s: nothing was sent", self.name);
+        Err(RunError::misuse(cause).hint("set `ceiling` for the target in serin.toml, or confirm with --ceiling RATE"))
+    }
+}
+
+fn local(home: &Path) -> Target {
+    let secret = home.join(LOCAL_SECRET);
+    Target {
+        url: LOCAL_URL.to_owned(),
+        ceiling: None,
+        secret_env: None,
+        secret_file: secret.is_file().then_some(secret),
+        audience: None,
+        issuer: None,
+        token_per_viewer: false,
+    }
+}
+
+fn tokens(name: &str, target: &Target) -> Result<Option<Tokens>, RunError> {
+    let secret = match (&target.secret_env, &target.secret_file) {
+        (Some(variable), _) => match std::env::var(variable) {
+            Ok(secret) if !secret.is_empty() => secret.into_bytes(),
+            _ => {
+                let cause = format!("the target {name} takes its secret from {variable}, which is not set");
+                return Err(RunError::misuse(cause));
+            }
+        },
+        (None, Some(file)) => {
+            let read = std::fs::read(file);
+            read.map_err(|e| RunError::misuse(format!("the secret of the target {name}, {}: {e}", file.display())))?
+        }
+        (None, None) => return Ok(None),
+    };
+    let secret = secret.trim_ascii_end();
+    let mut tokens = if secret.starts_with(b"-----BEGIN") { Tokens::rs256(secret)? } else { Tokens::hs256(secret) };
+    tokens.audience.clone_from(&target.audience);
+    tokens.issuer.clone_from(&target.issuer);
+    tokens.per_viewer = target.token_per_viewer;
+    Ok(Some(tokens))
+}

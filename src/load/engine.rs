@@ -1,0 +1,239 @@
+//! A load, wholly stated, to ticks and a summary: checks that the target is there, starts the workers, folds what they see.
+
+use std::collections::BTreeMap;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::dress::{Dress, Tokens};
+use super::engines::paced::{Order, Report, Worker};
+use super::error::LoadError;
+use super::fold::{Ending, Fold};
+use super::machine;
+use super::question::Asker;
+use super::schedule::{Schedule, Shard};
+use super::summary::LoadSummary;
+use super::target::Address;
+use super::tick::{LoadPlan, Tick};
+use crate::judge::objective::{IMPLIED, Objective};
+use crate::stop::Stop;
+
+/// Everything that a run is.
+#[derive(Clone)]
+pub struct Spec {
+    /// The scenario's name, for people.
+    pub name: String,
+    /// What the target is called, for people.
+    pub target: String,
+    pub address: Address,
+    /// Headers of the user's own, on every request.
+    pub headers: Vec<(String, String)>,
+    pub tokens: Option<Tokens>,
+    pub asker: Arc<dyn Asker>,
+    pub schedule: Schedule,
+    /// The most connections held at once; an open run opens them as they are needed.
+    pub connections: u32,
+    pub timeout: Duration,
+    /// Empty: the implied ones.
+    pub objectives: Vec<Objective>,
+    pub seed: u64,
+    pub shard: Shard,
+}
+
+/// The most of one answer's body that is read.
+const BODY_LIMIT: u64 = 64 << 20;
+/// What one worker can send without being late.
+const RATE_OF_A_WORKER: f64 = 40_000.0;
+
+/// What a run tells as it goes.
+pub enum Told {
+    Plan(LoadPlan),
+    Tick(Box<Tick>),
+    /// A sentence for a person.
+    Said(String),
+}
+
+/// Runs to the end, or until stopped; an unreachable target is a summary that cannot tell, not an error.
+pub fn run(spec: &Spec, stop: &Stop, tell: &mut dyn FnMut(Told)) -> Result<LoadSummary, LoadError> {
+    let implied = spec.objectives.is_empty();
+    let objectives = if implied { implied_objectives()? } else { spec.objectives.clone() };
+    let endpoints = spec.asker.endpoints();
+    let stages = spec.schedule.stages();
+    check_scopes(&objectives, &endpoints, stages.iter().map(|s| s.name.as_str()))?;
+    let workers = workers(&spec.schedule, spec.connections);
+    let plan = LoadPlan {
+        scenario: spec.name.clone(),
+        target: spec.target.clone(),
+        seed: spec.seed,
+        duration_s: spec.schedule.duration().as_secs_f64(),
+        endpoints,
+        stages,
+        objectives: objectives.iter().map(ToString::to_string).collect(),
+        implied,
+        model: if spec.schedule.is_closed() { "closed" } else { "open" }.to_owned(),
+        connections: spec.connections,
+        workers,
+    };
+    if plan.duration_s <= 0.0 {
+        return Err(LoadError::Asked("the schedule holds no request".to_owned()));
+    }
+    for warning in machine::prepare(spec.connections) {
+        tell(Told::Said(warning));
+    }
+    tell(Told::Plan(plan.clone()));
+    let mut fold = Fold::new(plan.clone(), objectives);
+    let addresses = match reach(&spec.address, spec.timeout) {
+        Ok(addresses) => addresses,
+        Err(why) => {
+            tell(Told::Said(why.clone()));
+            return Ok(fold.summary(Ending { broken: Some(why), ..Ending::default() }));
+        }
+    };
+    let halt = Arc::new(AtomicBool::new(false));
+    let order = Arc::new(Order {
+        asker: Arc::clone(&spec.asker),
+        schedule: spec.schedule.clone(),
+        seed: spec.seed,
+        addresses,
+        stages: plan.stages.len(),
+        timeout: spec.timeout,
+        body_limit: BODY_LIMIT,
+        // Far enough ahead that every worker stands ready when the first request is due.
+        begin: Instant::now() + Duration::from_millis(20),
+        stop: stop.clone(),
+        halt: Arc::clone(&halt),
+    });
+    let reports = start(spec, &order, workers)?;
+    let planned = spec.schedule.planned().map(|n| n / spec.shard.of);
+    let mut ending = Ending::default();
+    let mut steal = machine::Steal::default();
+    let broke = gather(&reports, workers, |mut tick| {
+        tick.generator.steal_share = steal.share();
+        fold.add(&tick);
+        if ending.lost.is_none() {
+            if let Some(lost) = fold.lost(planned) {
+                ending.lost = Some(lost.to_string());
+                halt.store(true, Ordering::Release);
+                tell(Told::Said(format!("lost for certain: {lost}; nothing more is sent")));
+            }
+        }
+        tell(Told::Tick(tick));
+    });
+    ending.stopped = stop.requested() && ending.lost.is_none();
+    ending.broken = broke.map(|e| format!("the generator broke down: {e}"));
+    Ok(fold.summary(ending))
+}
+
+fn implied_objectives() -> Result<Vec<Objective>, LoadError> {
+    IMPLIED.iter().map(|text| Objective::parse(text)).collect::<Result<_, _>>().map_err(LoadError::Asked)
+}
+
+fn check_scopes<'a>(
+    objectives: &[Objective],
+    endpoints: &[String],
+    stages: impl Iterator<Item = &'a str> + Clone,
+) -> Result<(), LoadError> {
+    for objective in objectives {
+        let known = |what: &str, name: &Option<String>, all: &[&str]| match name {
+            Some(name) if !all.contains(&name.as_str()) => {
+                let near = crate::toml_file::nearest(name, all.iter().copied());
+                let hint = near.map_or(format!("known: {}", all.join(", ")), |n| format!("did you mean `{n}`?"));
+                Err(LoadError::Asked(format!("`{objective}`: there is no {what} `{name}`; {hint}")))
+            }
+            _ => Ok(()),
+        };
+        let names: Vec<&str> = endpoints.iter().map(String::as_str).collect();
+        known("endpoint", &objective.endpoint, &names)?;
+        known("stage", &objective.stage, &stages.clone().collect::<Vec<_>>())?;
+    }
+    Ok(())
+}
+
+fn workers(schedule: &Schedule, connections: u32) -> u32 {
+    let cores = thread::available_parallelism().map_or(1, usize::from) as u32;
+    let needed = (schedule.peak() / RATE_OF_A_WORKER).ceil().clamp(1.0, 256.0) as u32;
+    needed.min(cores).min(connections).max(1)
+}
+
+/// Looks whether anybody is there, so that a wrong address is one clear sentence and not a run of errors.
+fn reach(address: &Address, timeout: Duration) -> Result<Vec<std::net::SocketAddr>, String> {
+    let origin = address.origin();
+    let found = address.resolve().map_err(|e| format!("cannot reach {origin}: its name is not resolved: {e}"))?;
+    let mut last = None;
+    let mut good = Vec::new();
+    for to in found {
+        match TcpStream::connect_timeout(&to, timeout.min(Duration::from_secs(5))) {
+            Ok(_) => good.push(to),
+            Err(e) => last = Some(format!("cannot reach {origin} ({to}): {e}")),
+        }
+    }
+    match last {
+        Some(why) if good.is_empty() => Err(why),
+        _ => Ok(good),
+    }
+}
+
+fn start(spec: &Spec, order: &Arc<Order>, workers: u32) -> Result<Receiver<(usize, Report)>, LoadError> {
+    let system = |what: &str| {
+        let what = what.to_owned();
+        move |source| LoadError::System { what, source }
+    };
+    let dress = Dress::new(&spec.address, &spec.headers, spec.tokens.clone())?;
+    let (to, reports) = mpsc::channel();
+    let mut ready = Vec::new();
+    for number in 0..workers {
+        let shard = spec.shard.split(u64::from(number), u64::from(workers));
+        let own = spec.connections / workers + u32::from(number < spec.connections % workers);
+        let worker = Worker::new(Arc::clone(order), dress.clone(), shard, own as usize, (number as usize, to.clone()));
+        ready.push(worker.map_err(system("the kernel gives no epoll"))?);
+    }
+    for worker in ready {
+        let thread = thread::Builder::new().name("load".to_owned()).spawn(move || worker.run());
+        thread.map_err(system("cannot start a thread"))?;
+    }
+    Ok(reports)
+}
+
+/// Puts the workers' seconds together, in order; returns what broke, if anything did.
+fn gather(
+    reports: &Receiver<(usize, Report)>,
+    workers: u32,
+    mut each: impl FnMut(Box<Tick>),
+) -> Option<std::io::Error> {
+    let mut open: BTreeMap<u32, Box<Tick>> = BTreeMap::new();
+    // How many seconds each worker has told; one that is done holds nobody up.
+    let mut told = vec![0; workers as usize];
+    let mut broke = None;
+    while told.iter().any(|t| *t < u32::MAX) {
+        let tick = match reports.recv() {
+            Ok((worker, Report::Second(tick))) => {
+                told[worker] = tick.second + 1;
+                tick
+            }
+            Ok((worker, Report::Last(tick, error))) => {
+                told[worker] = u32::MAX;
+                broke = broke.or(error);
+                tick
+            }
+            Err(_) => {
+                broke = broke.or_else(|| Some(std::io::Error::other("a worker ended without a word")));
+                break;
+            }
+        };
+        match open.get_mut(&tick.second) {
+            Some(whole) => whole.merge(&tick),
+            None => {
+                open.insert(tick.second, tick);
+            }
+        }
+        let whole = told.iter().copied().min().unwrap_or(0);
+        while open.first_key_value().is_some_and(|(second, _)| *second < whole) {
+            open.pop_first().into_iter().for_each(|(_, tick)| each(tick));
+        }
+    }
+    open.into_values().for_each(each);
+    broke
+}

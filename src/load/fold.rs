@@ -1,0 +1,455 @@
+//! Ticks to a verdict: everything a summary says is folded from the plan and the ticks, live or read back from a journal.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::health::{self, Health, State};
+use super::recorder::Fault;
+use super::summary::{EndpointSummary, Errors, Generator, Judged, LoadSummary, Quantiles, Rates, SCHEMA};
+use super::tick::{EndpointTick, LoadPlan, Parts, Tick};
+use crate::judge::measure::Measure;
+use crate::judge::objective::Objective;
+use crate::judge::verdict::Verdict;
+use crate::stats::units::{Rps, Share};
+
+/// A load so far. Its size depends on endpoints and stages, never on how long it ran.
+#[derive(Clone, Debug)]
+pub struct Fold {
+    plan: LoadPlan,
+    objectives: Vec<Objective>,
+    windows: Vec<Option<Window>>,
+    whole: EndpointTick,
+    endpoints: Vec<EndpointTick>,
+    stages: BTreeMap<usize, (u64, u64, EndpointTick)>,
+    due: u64,
+    sent: u64,
+    /// When the last request was sent and the last answer came, to the tick.
+    sent_until: f64,
+    answered_until: f64,
+    ended_at: f64,
+    kinds: BTreeMap<String, u64>,
+    statuses: BTreeMap<u16, u64>,
+    examples: BTreeMap<String, String>,
+    degraded: u64,
+    parts: Parts,
+    health: Health,
+    ticks: u64,
+}
+
+/// The last seconds, and how the windows that ended so far did.
+#[derive(Clone, Debug)]
+struct Window {
+    seconds: VecDeque<Measure>,
+    length: usize,
+    met: u64,
+    without_data: u64,
+    total: u64,
+}
+
+/// How a run ended, beyond what its ticks say.
+#[derive(Clone, Debug, Default)]
+pub struct Ending {
+    pub stopped: bool,
+    /// What kept the run from being a run: unreachable, no socket.
+    pub broken: Option<String>,
+    /// The objective whose loss ended it.
+    pub lost: Option<String>,
+    pub run: Option<String>,
+}
+
+impl Fold {
+    pub fn new(plan: LoadPlan, objectives: Vec<Objective>) -> Self {
+        let window = |o: &Objective| {
+            o.windows.map(|w| Window {
+                seconds: VecDeque::new(),
+                length: w.seconds as usize,
+                met: 0,
+                without_data: 0,
+                total: 0,
+            })
+        };
+        let health = Health { closed: plan.model != "open", workers: plan.workers.max(1), ..Health::default() };
+        Self {
+            windows: objectives.iter().map(window).collect(),
+            endpoints: vec![EndpointTick::default(); plan.endpoints.len()],
+            plan,
+            objectives,
+            whole: EndpointTick::default(),
+            stages: BTreeMap::new(),
+            due: 0,
+            sent: 0,
+            sent_until: 0.0,
+            answered_until: 0.0,
+            ended_at: 0.0,
+            kinds: BTreeMap::new(),
+            statuses: BTreeMap::new(),
+            examples: BTreeMap::new(),
+            degraded: 0,
+            parts: Parts::default(),
+            health,
+            ticks: 0,
+        }
+    }
+
+    pub fn add(&mut self, tick: &Tick) {
+        self.ticks += 1;
+        self.due += tick.due;
+        self.sent += tick.sent;
+        self.ended_at = self.ended_at.max(tick.ends_s);
+        if tick.sent > 0 {
+            self.sent_until = tick.ends_s;
+        }
+        if tick.answered > 0 {
+            self.answered_until = tick.ends_s;
+        }
+        for (own, seen) in self.endpoints.iter_mut().zip(&tick.endpoints) {
+            own.merge(seen);
+            self.whole.merge(seen);
+        }
+        for stage in &tick.stages {
+            let (due, sent, ended) = self.stages.entry(stage.stage).or_default();
+            *due += stage.due;
+            *sent += stage.sent;
+            ended.merge(&stage.ended);
+        }
+        for (kind, n) in &tick.errors {
+            *self.kinds.entry(kind.clone()).or_default() += n;
+        }
+        for (status, n) in &tick.statuses {
+            *self.statuses.entry(*status).or_default() += n;
+        }
+        for (kind, example) in &tick.examples {
+            self.examples.entry(kind.clone()).or_insert_with(|| example.clone());
+        }
+        self.degraded += tick.degraded;
+        self.parts.merge(&tick.parts);
+        let g = &tick.generator;
+        self.health.late.merge(&g.late);
+        self.health.cpu_share += (g.cpu_share - self.health.cpu_share) / self.ticks as f64;
+        self.health.steal_share = self.health.steal_share.max(g.steal_share);
+        self.health.run_queue_ms += g.run_queue_ms;
+        self.health.seconds = self.ended_at;
+        self.turn_windows(tick);
+    }
+
+    /// Every whole second a window ends; the drain after the schedule's end is no part of any.
+    fn turn_windows(&mut self, tick: &Tick) {
+        if tick.ends_s > self.plan.duration_s.ceil() + 1e-9 {
+            return;
+        }
+        for (objective, window) in self.objectives.iter().zip(&mut self.windows) {
+            let Some(window) = window else { continue };
+            let endpoint = objective.endpoint.as_ref().and_then(|e| self.plan.endpoints.iter().position(|n| n == e));
+            window.seconds.push_back(of_tick(tick, endpoint));
+            if window.seconds.len() > window.length {
+                window.seconds.pop_front();
+            }
+            if window.seconds.len() == window.length {
+                let mut all = Measure::default();
+                window.seconds.iter().for_each(|m| add(&mut all, m));
+                all.rate = Some(all.rate.unwrap_or(0.0) / window.length as f64);
+                window.total += 1;
+                match objective.observe(&all) {
+                    Some(seen) => window.met += u64::from(objective.holds(seen)),
+                    None => window.without_data += 1,
+                }
+            }
+        }
+    }
+
+    /// Returns the first objective that asks for an end and is lost.
+    pub fn lost(&self, planned: Option<u64>) -> Option<&Objective> {
+        let planned = planned?;
+        self.objectives.iter().find(|o| o.abort && o.is_lost(&self.measure(o), planned))
+    }
+
+    fn elapsed(&self) -> f64 {
+        // A run that was cut short asked only for as long as it ran.
+        if self.ended_at > 0.0 { self.plan.duration_s.min(self.ended_at) } else { 0.0 }
+    }
+
+    fn rate(&self, count: u64, until: f64) -> f64 {
+        let seconds = self.elapsed().max(if count > 0 { until } else { 0.0 });
+        if seconds > 0.0 { count as f64 / seconds } else { 0.0 }
+    }
+
+    /// Returns the numbers of the scope that an objective names.
+    fn measure(&self, objective: &Objective) -> Measure {
+        if let Some(name) = &objective.stage {
+            let at = self.plan.stages.iter().position(|s| s.name == *name);
+            let of_one = || {
+                // A run with one stage keeps no second copy of its numbers.
+                (at == Some(0) && self.plan.stages.len() == 1).then(|| (self.due, self.sent, self.whole.clone()))
+            };
+            let Some((due, sent, ended)) = at.and_then(|n| self.stages.get(&n).cloned()).or_else(of_one) else {
+                return Measure::default();
+            };
+            let stage = at.map(|n| &self.plan.stages[n]);
+            let seconds = stage.map_or(0.0, |s| s.ends_s - s.begins_s);
+            let rate = (seconds > 0.0).then(|| ended.answered as f64 / seconds);
+            return Measure { in_time: Some((due, sent)), rate, ..of_ended(&ended) };
+        }
+        if let Some(name) = &objective.endpoint {
+            let found = self.plan.endpoints.iter().position(|e| e == name).and_then(|n| self.endpoints.get(n));
+            return found.map_or_else(Measure::default, of_ended);
+        }
+        let rate = (self.whole.answered > 0).then(|| self.rate(self.whole.answered, self.answered_until));
+        Measure {
+            in_time: Some((self.due, self.sent)),
+            rate,
+            parts: self.parts.named().into_iter().map(|(n, h)| (n, h.clone())).collect(),
+            by_kind: self.kinds.clone(),
+            ..of_ended(&self.whole)
+        }
+    }
+
+    fn judged(&self, objective: &Objective, window: Option<&Window>) -> Judged {
+        let expression = objective.to_string();
+        if let (Some(window), Some(asked)) = (window, objective.windows) {
+            let total = window.total as f64;
+            let (met, open) = (window.met as f64, window.without_data as f64);
+            let enough = |n: f64| n >= asked.share * total - 1e-9;
+            let verdict = match () {
+                () if window.total == 0 || window.total == window.without_data => None,
+                () if enough(met) => Some(true),
+                () if enough(met + open) => None,
+                () => Some(false),
+            };
+            let reason = if window.total == 0 {
+                format!("the run was shorter than one window of {} s", asked.seconds)
+            } else {
+                format!("held in {} of {} windows, {} without data", window.met, window.total, window.without_data)
+            };
+            let observed = (window.total > 0).then(|| met / total);
+            return Judged { expression, limit: asked.share, observed, met: verdict, reason };
+        }
+        let observed = objective.observe(&self.measure(objective));
+        let met = observed.map(|seen| objective.holds(seen));
+        let reason = match (observed, met) {
+            (Some(seen), Some(true)) => {
+                format!("{} within {}", objective.shown(seen), objective.shown(objective.limit))
+            }
+            (Some(seen), _) => format!("{} misses {}", objective.shown(seen), objective.shown(objective.limit)),
+            _ => "no data".to_owned(),
+        };
+        Judged { expression, limit: objective.limit, observed, met, reason }
+    }
+
+    /// Whether errors that the target itself returned are enough to miss an objective.
+    fn missed_by_the_target(&self, objective: &Objective) -> bool {
+        if objective.can_blame_generator() {
+            return false;
+        }
+        let mut own = self.measure(objective);
+        if objective.endpoint.is_none() && objective.stage.is_none() {
+            own.by_kind.retain(|kind, _| Fault::is_the_targets_own(kind));
+            own.errors = own.by_kind.values().sum();
+        }
+        objective.observe(&own).is_some_and(|seen| !objective.holds(seen))
+    }
+
+    /// Whether an objective would have held without the generator's own lateness.
+    fn late_decides(&self, objective: &Objective) -> bool {
+        use crate::judge::objective::{Figure, Metric};
+        let Metric::Latency(figure) = &objective.metric else { return false };
+        let late = &self.health.late;
+        let late = match figure {
+            Figure::Quantile(q) => late.quantile(*q),
+            Figure::Max => late.max(),
+            Figure::Mean => late.mean(),
+            Figure::Min => late.min(),
+        };
+        let seen = objective.observe(&self.measure(objective));
+        // Below a millisecond it is what any clock costs.
+        late.filter(|l| l.0 > 1.0).zip(seen).is_some_and(|(l, seen)| objective.holds(seen - l.0))
+    }
+
+    pub fn summary(&self, ending: Ending) -> LoadSummary {
+        let judged: Vec<Judged> =
+            self.objectives.iter().zip(&self.windows).map(|(o, w)| self.judged(o, w.as_ref())).collect();
+        let (state, state_reason) = health::judge(&self.health);
+        let (verdict, reason) = self.verdict(&judged, state, &state_reason, &ending);
+        let total = self.whole.errors;
+        let asked = if self.elapsed() > 0.0 { self.due as f64 / self.elapsed() } else { 0.0 };
+        let one = |name: &str, e: &EndpointTick| EndpointSummary {
+            name: name.to_owned(),
+            requests: e.ended,
+            errors: e.errors,
+            throttled: e.throttled,
+            latency_ms: Quantiles::from(&e.latency),
+        };
+        let late = |q| self.health.late.quantile(q).map(|m| m.0).filter(|_| !self.health.closed);
+        let named = self.parts.named().into_iter().filter(|(_, h)| !h.is_empty());
+        let named = named.map(|(n, h)| (n.replace(' ', "_"), Quantiles::from(h)));
+        LoadSummary {
+            schema: SCHEMA.to_owned(),
+            verdict,
+            reason,
+            scenario: self.plan.scenario.clone(),
+            target: self.plan.target.clone(),
+            seed: self.plan.seed,
+            rate: Rates {
+                asked,
+                sent: self.rate(self.sent, self.sent_until),
+                answered: self.rate(self.whole.answered, self.answered_until),
+            },
+            duration_s: self.elapsed(),
+            requests: self.whole.ended,
+            errors: Errors {
+                total,
+                share: if self.whole.ended > 0 { total as f64 / self.whole.ended as f64 } else { 0.0 },
+                by_kind: self.kinds.clone(),
+                by_status: self.statuses.iter().filter(|(s, _)| **s >= 300).map(|(s, n)| (*s, *n)).collect(),
+                examples: self.examples.clone(),
+            },
+            latency_ms: Quantiles::from(&self.whole.latency),
+            service_ms: Quantiles::from(&self.whole.service),
+            connection_wait_ms: Quantiles::from(&self.parts.connection_wait),
+            parts_ms: named.collect(),
+            endpoints: self.plan.endpoints.iter().zip(&self.endpoints).map(|(n, e)| one(n, e)).collect(),
+            stages: self
+                .stages
+                .iter()
+                .map(|(n, (_, _, e))| one(self.plan.stages.get(*n).map_or("", |s| &s.name), e))
+                .collect(),
+            generator: Generator {
+                saturated: state == State::Invalid,
+                late_p50_ms: late(0.5),
+                late_p99_ms: late(0.99),
+                cpu_share: self.health.cpu_share,
+                dropped: self.due.saturating_sub(self.whole.ended),
+                state: state.word().to_owned(),
+                steal_share: self.health.steal_share,
+                run_queue_ms: self.health.run_queue_ms,
+                reason: state_reason,
+            },
+            objectives: judged,
+            implied: self.plan.implied,
+            stopped: ending.stopped,
+            run: ending.run,
+            comparison: None,
+        }
+    }
+
+    fn verdict(&self, judged: &[Judged], state: State, why: &str, ending: &Ending) -> (Verdict, String) {
+        if let Some(broken) = &ending.broken {
+            return (Verdict::CannotTell, broken.clone());
+        }
+        if self.whole.answered == 0 {
+            let example = self.examples.values().next().map_or(String::new(), |e| format!(" ({e})"));
+            return (Verdict::CannotTell, format!("{} did not answer once{example}", self.plan.target));
+        }
+        let missed = || self.objectives.iter().zip(judged).filter(|(_, j)| j.met == Some(false));
+        let said = |j: &Judged| format!("{}: {}", j.expression, j.reason);
+        if state == State::Invalid {
+            if let Some((_, j)) = missed().find(|(o, _)| self.missed_by_the_target(o)) {
+                return (Verdict::No, format!("{}; {why}", said(j)));
+            }
+            return (Verdict::CannotTell, why.to_owned());
+        }
+        let (blamed, doubtful): (Vec<_>, Vec<_>) = missed().partition(|(o, _)| !self.late_decides(o));
+        if !blamed.is_empty() {
+            let mut reason = blamed.iter().map(|(_, j)| said(j)).collect::<Vec<_>>().join("; ");
+            if let Some(lost) = &ending.lost {
+                reason += &format!("; ended early, as {lost} was lost");
+            }
+            return (Verdict::No, reason);
+        }
+        if let Some((_, j)) = doubtful.first() {
+            return (Verdict::CannotTell, format!("{}, but not without the generator's own lateness: {why}", said(j)));
+        }
+        if let Some(open) = judged.iter().find(|j| j.met.is_none()) {
+            return (Verdict::CannotTell, said(open));
+        }
+        let met = judged.iter().map(|j| format!("{} ({})", j.expression, j.reason)).collect::<Vec<_>>().join(", ");
+        let rate = Rps(self.rate(self.sent, self.sent_until));
+        let suspect = if state == State::Suspect { format!("; {why}") } else { String::new() };
+        (Verdict::Go, format!("met at {rate}: {met}{suspect}"))
+    }
+
+    /// Returns lines for a person, the plain form of the summary.
+    pub fn lines(summary: &LoadSummary) -> Vec<String> {
+        let ms = |v: Option<f64>| v.map_or("no data".to_owned(), |v| crate::stats::units::Millis(v).to_string());
+        let l = &summary.latency_ms;
+        let mut lines = vec![
+            format!(
+                "{} → {}: {} requests, asked {}, sent {}, answered {}",
+                summary.scenario,
+                summary.target,
+                crate::stats::units::grouped(summary.requests),
+                Rps(summary.rate.asked),
+                Rps(summary.rate.sent),
+                Rps(summary.rate.answered)
+            ),
+            format!(
+                "latency from due: p50 {}  p90 {}  p99 {}  p99.9 {}  max {}",
+                ms(l.p50),
+                ms(l.p90),
+                ms(l.p99),
+                ms(l.p999),
+                ms(l.max)
+            ),
+            format!("service from sent: p50 {}  p99 {}", ms(summary.service_ms.p50), ms(summary.service_ms.p99)),
+        ];
+        let e = &summary.errors;
+        lines.push(format!("errors: {} ({})", e.total, Share(e.share)));
+        for (kind, n) in &e.by_kind {
+            let example = e.examples.get(kind).map_or(String::new(), |x| format!(", for example {x}"));
+            lines.push(format!("  {kind}: {n}{example}"));
+        }
+        for j in &summary.objectives {
+            let sign = match j.met {
+                Some(true) => "✓",
+                Some(false) => "✗",
+                None => "?",
+            };
+            let implied = if summary.implied { " (implied)" } else { "" };
+            lines.push(format!("{sign} {}{implied}: {}", j.expression, j.reason));
+        }
+        lines.push(format!("generator: {}, {}", summary.generator.state, summary.generator.reason));
+        lines
+    }
+}
+
+fn of_ended(e: &EndpointTick) -> Measure {
+    Measure {
+        latency: e.latency.clone(),
+        service: e.service.clone(),
+        ended: e.ended,
+        errors: e.errors,
+        throttled: e.throttled,
+        ..Measure::default()
+    }
+}
+
+/// One second as a measure; its rate is a count until the window divides it.
+fn of_tick(tick: &Tick, endpoint: Option<usize>) -> Measure {
+    let mut sum = EndpointTick::default();
+    match endpoint {
+        Some(n) => tick.endpoints.get(n).into_iter().for_each(|e| sum.merge(e)),
+        None => tick.endpoints.iter().for_each(|e| sum.merge(e)),
+    }
+    Measure {
+        in_time: Some((tick.due, tick.sent)),
+        rate: Some(sum.answered as f64),
+        by_kind: tick.errors.clone(),
+        parts: tick.parts.named().into_iter().map(|(n, h)| (n, h.clone())).collect(),
+        ..of_ended(&sum)
+    }
+}
+
+fn add(all: &mut Measure, one: &Measure) {
+    all.latency.merge(&one.latency);
+    all.service.merge(&one.service);
+    for (part, h) in &one.parts {
+        all.parts.entry(part).or_default().merge(h);
+    }
+    all.ended += one.ended;
+    all.errors += one.errors;
+    all.throttled += one.throttled;
+    for (kind, n) in &one.by_kind {
+        *all.by_kind.entry(kind.clone()).or_default() += n;
+    }
+    let pair = |m: &Measure| m.in_time.unwrap_or_default();
+    all.in_time = Some((pair(all).0 + pair(one).0, pair(all).1 + pair(one).1));
+    all.rate = Some(all.rate.unwrap_or(0.0) + one.rate.unwrap_or(0.0));
+}

@@ -1,0 +1,118 @@
+//! Whether the generator itself kept its word: valid, suspect or invalid, each with its reason.
+
+use crate::stats::histogram::Histogram;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Valid,
+    /// Worth a look; the verdict stands.
+    Suspect,
+    /// What was measured says more about the generator than about the target.
+    Invalid,
+}
+
+impl State {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Valid => "valid",
+            Self::Suspect => "suspect",
+            Self::Invalid => "invalid",
+        }
+    }
+}
+
+/// What a run knows of its own generator.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    /// Due to ready-to-send.
+    pub late: Histogram,
+    /// Mean share of one core, over all workers.
+    pub cpu_share: f64,
+    pub steal_share: f64,
+    pub run_queue_ms: f64,
+    pub seconds: f64,
+    /// `--rate max`: nothing is due, so nothing is late.
+    pub closed: bool,
+    pub workers: u32,
+}
+
+/// More than a tenth of all requests this late is no hiccup: the schedule was not kept.
+const INVALID_P90_MS: f64 = 10.0;
+/// One in a hundred this late puts the generator's own pauses into the tail that is judged.
+const INVALID_P99_MS: f64 = 100.0;
+const SUSPECT_P99_MS: f64 = 5.0;
+
+pub fn judge(h: &Health) -> (State, String) {
+    if h.closed {
+        let busy = h.cpu_share / f64::from(h.workers.max(1));
+        if busy > 0.95 {
+            let reason = format!("the generator used {:.0} % of its CPU: the target may bear more", busy * 100.0);
+            return (State::Suspect, reason);
+        }
+        return (State::Valid, "every connection asked as soon as it was answered".to_owned());
+    }
+    let at = |q| h.late.quantile(q).map_or(0.0, |m| m.0);
+    let (p50, p90, p99) = (at(0.5), at(0.9), at(0.99));
+    let cause = || {
+        let waited = h.run_queue_ms / 1000.0 / h.seconds.max(1e-9);
+        if h.cpu_share > 0.9 * f64::from(h.workers.max(1)) {
+            format!("it used {:.2} of a core and needed more", h.cpu_share)
+        } else if h.steal_share > 0.2 {
+            format!("others on this host took {:.2} of a core", h.steal_share)
+        } else if waited > 0.05 {
+            format!("it stood in the queue for a CPU {:.0} % of the time", waited * 100.0)
+        } else {
+            "it was stopped or starved from outside".to_owned()
+        }
+    };
+    if p90 > INVALID_P90_MS || p99 > INVALID_P99_MS {
+        let reason = format!("the generator was late by {p90:.1} ms at p90 and {p99:.1} ms at p99: {}", cause());
+        return (State::Invalid, reason);
+    }
+    if p99 > SUSPECT_P99_MS {
+        return (State::Suspect, format!("the generator was late by {p99:.1} ms at p99: {}", cause()));
+    }
+    (State::Valid, format!("sent {p50:.2} ms after due at p50, {p99:.2} ms at p99"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn late(ms: impl Iterator<Item = f64>) -> Health {
+        let mut h = Health { seconds: 10.0, workers: 1, cpu_share: 0.1, ..Health::default() };
+        ms.for_each(|v| h.late.record(Duration::from_secs_f64(v / 1000.0)));
+        h
+    }
+
+    #[test]
+    fn stopped_thirty_of_every_forty_milliseconds_is_invalid() {
+        // Due evenly, each noticed at the end of its stop.
+        let pauses = (0..5000).map(|i| (30.0 - f64::from(i) * 2.0 % 40.0).max(0.05));
+        assert_eq!(judge(&late(pauses)).0, State::Invalid);
+    }
+
+    #[test]
+    fn a_rare_hiccup_does_not_spoil_a_run() {
+        let (state, reason) = judge(&late((0..1000).map(|i| if i % 200 == 0 { 30.0 } else { 0.05 })));
+        assert_eq!(state, State::Valid, "{reason}");
+        assert_eq!(judge(&late((0..1000).map(|i| if i % 50 == 0 { 30.0 } else { 0.05 }))).0, State::Suspect);
+    }
+
+    #[test]
+    fn a_small_share_of_cpu_with_the_schedule_kept_is_valid() {
+        let healthy =
+            Health { cpu_share: 0.02, run_queue_ms: 900.0, steal_share: 0.9, ..late([0.05; 1000].into_iter()) };
+        assert_eq!(judge(&healthy).0, State::Valid);
+    }
+
+    #[test]
+    fn too_little_cpu_is_invalid_and_says_so() {
+        let h = Health { cpu_share: 0.99, ..late((0..1000).map(f64::from)) };
+        let (state, reason) = judge(&h);
+        assert_eq!(state, State::Invalid);
+        assert!(reason.contains("needed more"), "{reason}");
+    }
+}

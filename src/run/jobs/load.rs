@@ -1,0 +1,69 @@
+//! A load as a job: the engine's ticks become events, its summary the document.
+
+use crate::load::engine::{self, Spec, Told};
+use crate::load::error::LoadError;
+use crate::load::fold::Fold;
+use crate::load::summary::LoadSummary;
+use crate::run::error::RunError;
+use crate::run::event::Event;
+use crate::run::job::{Desk, Job};
+use crate::run::summary::Summary;
+
+pub struct Load {
+    pub spec: Spec,
+}
+
+impl Job for Load {
+    fn kind(&self) -> &'static str {
+        "load"
+    }
+
+    fn title(&self) -> String {
+        format!("{} → {}", self.spec.name, self.spec.target)
+    }
+
+    fn keeps_folder(&self) -> bool {
+        true
+    }
+
+    fn run(self: Box<Self>, desk: &Desk) -> Result<Summary, RunError> {
+        let title = self.title();
+        summarise(title, &play(&self.spec, desk)?)
+    }
+}
+
+/// Plays a load and tells of it; for jobs that have a load as a part.
+pub fn play(spec: &Spec, desk: &Desk) -> Result<LoadSummary, RunError> {
+    let mut tell = |told| {
+        desk.tell(match told {
+            Told::Plan(plan) => Event::LoadPlan(plan),
+            Told::Tick(tick) => Event::Tick(tick),
+            Told::Said(text) => Event::said(text),
+        });
+    };
+    let mut summary = engine::run(spec, &desk.stop, &mut tell)?;
+    summary.run = desk.folder.as_ref().map(|f| f.display().to_string());
+    Ok(summary)
+}
+
+/// Returns the summary of a run that was one load.
+pub fn summarise(title: String, load: &LoadSummary) -> Result<Summary, RunError> {
+    let document = serde_json::to_value(load).map_err(RunError::cannot_tell)?;
+    Ok(Summary {
+        title,
+        verdict: Some(load.verdict),
+        reason: load.reason.clone(),
+        document,
+        lines: Fold::lines(load),
+        stopped: load.stopped,
+    })
+}
+
+impl From<LoadError> for RunError {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::System { .. } => Self::cannot_tell(error),
+            _ => Self::misuse(error),
+        }
+    }
+}
