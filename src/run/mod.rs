@@ -1,5 +1,6 @@
 //! The waist: a job in, events out; the journal on disk, one folder a run, the summary.
 
+pub mod columns;
 pub mod director;
 pub mod error;
 pub mod event;
@@ -8,4 +9,5 @@ pub mod job;
 pub mod jobs;
 pub mod journal;
 pub mod past;
+pub mod story;
 pub mod summary;

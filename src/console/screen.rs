@@ -1,0 +1,95 @@
+//! What every screen can do: it owns its state, its actions and its drawing.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ratatui::Frame;
+use ratatui::crossterm::event::KeyEvent;
+use ratatui::layout::Rect;
+
+use super::keys::Action;
+use super::look::Look;
+use crate::run::error::RunError;
+use crate::run::past::Entry;
+use crate::run::story::Story;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name {
+    Overview,
+    Load,
+    Runs,
+}
+
+impl Name {
+    pub const ALL: [Self; 3] = [Self::Overview, Self::Load, Self::Runs];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Overview => "Overview",
+            Self::Load => "Load",
+            Self::Runs => "Runs",
+        }
+    }
+}
+
+/// How far the run has come.
+#[derive(Debug)]
+pub enum State {
+    Live,
+    /// Somebody asked to stop; the reports are being written.
+    Stopping,
+    /// Its summary is in the story.
+    Ended,
+    /// It ended without one.
+    Failed(RunError),
+}
+
+/// What every screen sees.
+pub struct World {
+    pub story: Story,
+    pub state: State,
+    /// Since the run began.
+    pub elapsed: Duration,
+    /// Since the last tick of load.
+    pub tick_age: Duration,
+    pub folder: Option<PathBuf>,
+    pub past: Vec<Entry>,
+    pub look: Look,
+}
+
+impl World {
+    pub fn live(&self) -> bool {
+        matches!(self.state, State::Live | State::Stopping)
+    }
+}
+
+/// What a key wants done outside the screens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    Nothing,
+    StopRun,
+    /// Write the reports of this run again, now.
+    Export,
+    Copy(String),
+    /// Show a file to the person, with what the desktop has for it.
+    Open(PathBuf),
+    Suspend,
+    Quit,
+}
+
+pub trait Screen {
+    /// Does what a key means here; `None` where it means nothing.
+    fn act(&mut self, _action: Action, _world: &World) -> Option<Effect> {
+        None
+    }
+
+    /// Takes a key as text while a line is being written; returns whether it was taken.
+    fn write(&mut self, _key: &KeyEvent, _world: &World) -> bool {
+        false
+    }
+
+    /// Returns what `y` copies, as Markdown.
+    fn copy(&self, world: &World) -> Option<String>;
+
+    fn draw(&self, frame: &mut Frame, area: Rect, world: &World);
+}

@@ -1,0 +1,99 @@
+//! The events of a run, folded into what every face shows; it grows with what happens, not with time.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::columns::Columns;
+use super::event::{Began, Event, Happened};
+use super::summary::Summary;
+use crate::load::tick::{LoadPlan, Tick};
+use crate::stats::progress::Progress;
+
+/// How many moments and sentences are kept; older ones stay in the journal.
+const MOST: usize = 200;
+
+#[derive(Clone, Debug, Default)]
+pub struct Story {
+    pub began: Option<Began>,
+    pub phases: Vec<String>,
+    /// The latest word on each task, in order of their beginning.
+    pub tasks: Vec<Progress>,
+    /// Sentences, oldest first.
+    pub said: VecDeque<String>,
+    /// The time line, oldest first.
+    pub happened: VecDeque<Happened>,
+    pub load: Option<LoadStory>,
+    /// `None` while it runs, and for ever when it was killed.
+    pub ended: Option<Summary>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct LoadStory {
+    pub plan: LoadPlan,
+    pub columns: Columns,
+    /// The last second told; its histograms are what the faces show as "now".
+    pub last: Option<Box<Tick>>,
+    pub due: u64,
+    pub sent: u64,
+    pub answered: u64,
+    pub statuses: BTreeMap<u16, u64>,
+    pub errors: BTreeMap<String, u64>,
+    /// The second in which each kind of error was first seen.
+    pub first_seen: BTreeMap<String, u32>,
+    pub examples: BTreeMap<String, String>,
+}
+
+impl Story {
+    /// Folds one event in.
+    pub fn hear(&mut self, event: &Event) {
+        match event {
+            Event::Began(began) => self.began = Some(began.clone()),
+            Event::Phase { name } => self.phases.push(name.clone()),
+            Event::Progress(progress) => match self.tasks.iter_mut().find(|t| t.task == progress.task) {
+                Some(task) => task.clone_from(progress),
+                None => self.tasks.push(progress.clone()),
+            },
+            Event::Said { text } => keep(&mut self.said, text.clone()),
+            Event::Happened(happened) => keep(&mut self.happened, happened.clone()),
+            Event::LoadPlan(plan) => self.load = Some(LoadStory { plan: plan.clone(), ..LoadStory::default() }),
+            Event::Tick(tick) => self.load.get_or_insert_default().hear(tick),
+            Event::Ended(summary) => self.ended = Some((**summary).clone()),
+        }
+    }
+
+    /// Returns the task that is being worked on.
+    pub fn task(&self) -> Option<&Progress> {
+        self.tasks.iter().rev().find(|t| t.total.is_none_or(|total| t.done < total))
+    }
+}
+
+impl LoadStory {
+    fn hear(&mut self, tick: &Tick) {
+        self.columns.push(tick);
+        self.due += tick.due;
+        self.sent += tick.sent;
+        self.answered += tick.answered;
+        for (status, n) in &tick.statuses {
+            *self.statuses.entry(*status).or_default() += n;
+        }
+        for (kind, n) in tick.errors.iter().filter(|(_, n)| **n > 0) {
+            *self.errors.entry(kind.clone()).or_default() += n;
+            self.first_seen.entry(kind.clone()).or_insert(tick.second);
+        }
+        for (kind, example) in &tick.examples {
+            self.examples.entry(kind.clone()).or_insert_with(|| example.clone());
+        }
+        self.last = Some(Box::new(tick.clone()));
+    }
+
+    /// Returns the length of the whole load in seconds: as planned, or as long as it has lasted.
+    pub fn seconds(&self) -> u32 {
+        (self.plan.duration_s.ceil() as u32).max(self.columns.end())
+    }
+}
+
+fn keep<T>(list: &mut VecDeque<T>, item: T) {
+    if list.len() >= MOST {
+        list.pop_front();
+    }
+    list.push_back(item);
+}
