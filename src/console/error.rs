@@ -16,7 +16,9 @@ impl From<ConsoleError> for RunError {
     fn from(error: ConsoleError) -> Self {
         match &error {
             ConsoleError::Terminal(_) => Self::cannot_tell(&error).hint("the same without a screen: --plain"),
-            ConsoleError::Theme(_) => Self::misuse(&error).hint("SERIN_THEME: default, dark, light, high-contrast, mono"),
+            ConsoleError::Theme(_) => {
+                Self::misuse(&error).hint("SERIN_THEME: default, dark, light, high-contrast, mono")
+            }
             ConsoleError::Glyphs(_) => Self::misuse(&error).hint("SERIN_GLYPHS: blocks, ascii"),
         }
     }

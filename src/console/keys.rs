@@ -20,7 +20,7 @@ pub enum Action {
     Freeze,
     StopLoad,
     Export,
-    Copy,
+    CopyText,
     Help,
     Quit,
     Interrupt,
@@ -64,7 +64,7 @@ const fn dangerous(binding: Binding) -> Binding {
 }
 
 use Action::{
-    Back, Compare, Copy, Down, Export, Filter, Freeze, Help, Interrupt, Mark, NextScreen, No, Open, PreviousScreen,
+    Back, Compare, CopyText, Down, Export, Filter, Freeze, Help, Interrupt, Mark, NextScreen, No, Open, PreviousScreen,
     Quit, Show, StopLoad, Suspend, Up, Yes,
 };
 use Place::{Asked, Everywhere, On};
@@ -80,7 +80,7 @@ static TABLE: &[Binding] = &[
     dangerous(bind(&["s"], StopLoad, "stop the load", On(Name::Load))),
     quiet(dangerous(bind(&["s"], StopLoad, "stop the run", On(Name::Overview)))),
     bind(&["e"], Export, "write the report", Everywhere),
-    bind(&["y"], Copy, "copy", Everywhere),
+    bind(&["y"], CopyText, "copy", Everywhere),
     quiet(bind(&["1"], Show(Name::Overview), "Overview", Everywhere)),
     quiet(bind(&["2"], Show(Name::Load), "Load", Everywhere)),
     quiet(bind(&["3"], Show(Name::Runs), "Runs", Everywhere)),

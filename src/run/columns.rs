@@ -65,14 +65,18 @@ impl Column {
 
     /// Returns the latency at a quantile in 0..=1, or `None` without answers.
     pub fn quantile(&self, q: f64) -> Option<Millis> {
-        let total: u64 = self.latency.iter().map(|(_, n)| n).sum();
-        let rank = ((q * total as f64).ceil() as u64).max(1);
+        let rank = ((q * self.answers() as f64).ceil() as u64).max(1);
         let mut seen = 0;
         let at = self.latency.iter().find(|(_, n)| {
             seen += n;
             seen >= rank
         });
         at.map(|(bound, _)| *bound)
+    }
+
+    /// Returns how many answers have a latency.
+    pub fn answers(&self) -> u64 {
+        self.latency.iter().map(|(_, n)| n).sum()
     }
 
     pub fn max(&self) -> Option<Millis> {

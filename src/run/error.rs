@@ -1,7 +1,7 @@
 //! Why a job could not end in a verdict, in a person's words, with what to do about it.
 
 /// What stopped a job; its kind decides the exit code.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum RunError {
     /// Flags, files or configuration are wrong: nothing was changed.
     #[error("{cause}")]

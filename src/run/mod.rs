@@ -1,5 +1,6 @@
 //! The waist: a job in, events out; the journal on disk, one folder a run, the summary.
 
+pub mod bands;
 pub mod columns;
 pub mod director;
 pub mod error;
@@ -8,6 +9,7 @@ pub mod folder;
 pub mod job;
 pub mod jobs;
 pub mod journal;
+pub mod objectives;
 pub mod past;
 pub mod story;
 pub mod summary;

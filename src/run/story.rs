@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use serde_json::Value;
+
 use super::columns::Columns;
 use super::event::{Began, Event, Happened};
 use super::summary::Summary;
+use crate::load::summary::LoadSummary;
 use crate::load::tick::{LoadPlan, Tick};
 use crate::stats::progress::Progress;
 
@@ -60,6 +63,14 @@ impl Story {
         }
     }
 
+    /// Returns the load in one page: as it was judged at the end, or as far as it is known by now.
+    pub fn load_summary(&self) -> Option<LoadSummary> {
+        match &self.ended {
+            Some(summary) => load_document(&summary.document),
+            None => None,
+        }
+    }
+
     /// Returns the task that is being worked on.
     pub fn task(&self) -> Option<&Progress> {
         self.tasks.iter().rev().find(|t| t.total.is_none_or(|total| t.done < total))
@@ -89,6 +100,11 @@ impl LoadStory {
     pub fn seconds(&self) -> u32 {
         (self.plan.duration_s.ceil() as u32).max(self.columns.end())
     }
+}
+
+/// Finds the load's page in a run's document: the document itself, or the one it holds as `load`.
+fn load_document(document: &Value) -> Option<LoadSummary> {
+    [Some(document), document.get("load")].into_iter().flatten().find_map(|d| serde_json::from_value(d.clone()).ok())
 }
 
 fn keep<T>(list: &mut VecDeque<T>, item: T) {

@@ -1,0 +1,84 @@
+//! Raw mode and the second screen in, and always out again: on return, on an error, on a panic, on Ctrl-Z.
+
+use std::io::{self, Stdout, Write, stdout};
+use std::panic;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+use ratatui::crossterm::cursor::{Hide, Show};
+use ratatui::crossterm::execute;
+use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
+
+/// Whether the terminal is ours now.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+/// What other threads said in dying while the screen was ours.
+static LAST_WORDS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+pub type Screen = Terminal<CrosstermBackend<Stdout>>;
+
+/// The terminal while it is ours; dropping it gives it back.
+pub struct Taken {
+    pub screen: Screen,
+}
+
+impl Taken {
+    pub fn take() -> io::Result<Self> {
+        hook();
+        enter()?;
+        let screen = Terminal::new(CrosstermBackend::new(stdout())).inspect_err(|_| leave())?;
+        Ok(Self { screen })
+    }
+
+    /// Leaves the terminal to the shell until `fg`.
+    pub fn suspend(&mut self) -> io::Result<()> {
+        leave();
+        // SAFETY: raises a signal at this process, nothing else.
+        unsafe { libc::raise(libc::SIGTSTP) };
+        enter()?;
+        self.screen.clear()
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        leave();
+        let words = LAST_WORDS.lock().map(|mut w| std::mem::take(&mut *w)).unwrap_or_default();
+        for text in words {
+            let _ = writeln!(io::stderr(), "{text}");
+        }
+    }
+}
+
+fn enter() -> io::Result<()> {
+    enable_raw_mode()?;
+    TAKEN.store(true, Ordering::SeqCst);
+    execute!(stdout(), EnterAlternateScreen, Hide).inspect_err(|_| leave())
+}
+
+/// Gives the terminal back once; a terminal that is gone is no error here.
+fn leave() {
+    if TAKEN.swap(false, Ordering::SeqCst) {
+        let _ = execute!(stdout(), LeaveAlternateScreen, Show);
+        let _ = disable_raw_mode();
+    }
+}
+
+/// A panic of this thread gives the terminal back first; one of another thread must not write over the screen.
+fn hook() {
+    let console = thread::current().id();
+    let before = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        let taken = TAKEN.load(Ordering::SeqCst);
+        if taken && thread::current().id() != console {
+            if let Ok(mut words) = LAST_WORDS.lock() {
+                words.push(info.to_string());
+            }
+            return;
+        }
+        leave();
+        before(info);
+    }));
+}

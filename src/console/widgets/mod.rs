@@ -1,0 +1,7 @@
+//! Pieces of pictures that more than one screen draws.
+
+pub mod bars;
+pub mod frame;
+pub mod heat;
+pub mod spark;
+pub mod verdict;
