@@ -103,7 +103,7 @@ impl LoadStory {
 }
 
 /// Finds the load's page in a run's document: the document itself, or the one it holds as `load`.
-fn load_document(document: &Value) -> Option<LoadSummary> {
+pub fn load_document(document: &Value) -> Option<LoadSummary> {
     [Some(document), document.get("load")].into_iter().flatten().find_map(|d| serde_json::from_value(d.clone()).ok())
 }
 
