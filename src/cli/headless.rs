@@ -1,5 +1,7 @@
 //! A job to its end, without a screen: plain lines on stderr, the document or the summary on stdout.
 
+use std::io::{self, Write};
+
 use super::Global;
 use super::exit::Exit;
 use super::plain::Plain;
@@ -14,21 +16,24 @@ pub fn run(running: Running, global: &Global) -> Result<Exit, RunError> {
     plain.done();
     let folder = running.folder.clone();
     let ended = running.finish();
-    if let Some(folder) = &folder {
-        crate::report::write_all(folder);
+    if let Some(Err(error)) = folder.as_deref().map(crate::report::write_all) {
+        plain.line(&error.to_string());
     }
     let summary = ended?;
+    let mut out = io::stdout().lock();
+    let mut say = |text: &str| {
+        // Whoever closed the pipe has read enough; the exit code still says the verdict.
+        let _ = writeln!(out, "{text}");
+    };
     if global.json {
-        println!("{}", summary.document);
+        say(&summary.document.to_string());
     } else {
-        for line in summary.lines.iter().filter(|_| !global.quiet) {
-            println!("{line}");
-        }
+        summary.lines.iter().filter(|_| !global.quiet).for_each(|line| say(line));
         if let Some(verdict) = summary.verdict {
-            println!("{}: {}", verdict.sign(), summary.reason);
+            say(&format!("{}: {}", verdict.sign(), summary.reason));
         }
         if let Some(folder) = folder.filter(|_| !global.quiet) {
-            println!("report: {}", folder.join("report.html").display());
+            say(&format!("report: {}", folder.join("report.html").display()));
         }
     }
     Ok(Exit::from(&summary))

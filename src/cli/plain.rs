@@ -1,6 +1,6 @@
 //! A line an event: for pipes, CI and screen readers; a bar where stderr is a terminal.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -17,6 +17,8 @@ const EACH: Duration = Duration::from_secs(5);
 /// Turns events into lines on stderr, at most one each five seconds for what repeats.
 pub struct Plain {
     quiet: bool,
+    /// Whole sentences, for a screen reader or a log.
+    sentences: bool,
     bar: Option<ProgressBar>,
     live: bool,
     task: String,
@@ -40,6 +42,7 @@ impl Plain {
         let live = std::io::stderr().is_terminal() && !global.plain && std::env::var_os("CI").is_none();
         Self {
             quiet: global.quiet,
+            sentences: global.plain,
             bar: None,
             live,
             task: String::new(),
@@ -54,6 +57,7 @@ impl Plain {
         }
         match event {
             Event::Began(b) => self.line(&format!("serin {} · {}", b.kind, b.title)),
+            Event::Phase { name } if self.sentences => self.line(&format!("Now: {name}.")),
             Event::Phase { name } => self.line(&format!("— {name}")),
             Event::Said { text } => self.line(text),
             Event::Happened(h) => self.line(&format!("{} · {}", h.source, h.text)),
@@ -83,10 +87,12 @@ impl Plain {
         }
     }
 
-    fn line(&mut self, text: &str) {
+    pub fn line(&mut self, text: &str) {
+        // A closed stderr is no reason to lose the run.
+        let write = || drop(writeln!(io::stderr(), "{text}"));
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
+            Some(bar) => bar.suspend(write),
+            None => write(),
         }
     }
 
@@ -110,7 +116,8 @@ impl Plain {
         if !self.live && (fresh || ended || self.told.elapsed() >= EACH) || self.live && ended {
             self.told = Instant::now();
             let of = p.total.map_or(String::new(), |t| format!(" of {t:.0}"));
-            self.line(&format!("{}: {:.0}{of} {}{}", p.task, p.done, p.unit, left(p)));
+            let stop = if self.sentences { "." } else { "" };
+            self.line(&format!("{}: {:.0}{of} {}{}{stop}", p.task, p.done, p.unit, left(p)));
         }
     }
 
@@ -131,6 +138,20 @@ impl Plain {
         let each = |n: u64| n as f64 / f64::from(r.ticks.max(1));
         let at = second.map_or(String::from("end  "), |s| clock(Duration::from_secs(u64::from(s))));
         let quantile = |q| r.latency.quantile(q).map_or("no data".to_owned(), |m| m.to_string());
+        if self.sentences {
+            return self.line(&format!(
+                "At {}, in the last {} seconds: {:.0} requests a second were asked for, {:.0} sent and {:.0} answered; half \
+                 within {}, 99 of 100 within {}; {} errors.",
+                at.trim_end(),
+                r.ticks,
+                each(r.due),
+                each(r.sent),
+                each(r.answered),
+                quantile(0.5),
+                quantile(0.99),
+                r.errors
+            ));
+        }
         self.line(&format!(
             "{at}  asked {:.0}/s  sent {:.0}/s  answered {:.0}/s  p50 {}  p99 {}  errors {}",
             each(r.due),
