@@ -1,0 +1,183 @@
+//! The console without a terminal: recorded runs drawn at three sizes, every size, and keys with their effects.
+
+mod recorded;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use serin::console::app::App;
+use serin::console::look::Look;
+use serin::console::screen::Effect;
+use serin::console::theme::Theme;
+use serin::run::event::Event;
+
+const LOOK: Look = Look { theme: Theme::Default, ascii: false, motion: true };
+const SIZES: [(u16, u16); 3] = [(100, 30), (80, 24), (60, 16)];
+
+struct Shown {
+    app: App,
+    begin: Instant,
+    _reports: tempfile::TempDir,
+}
+
+/// An app that has heard some of a recorded run, at a fixed time.
+fn shown(look: Look, events: &[Event]) -> Shown {
+    let reports = tempfile::tempdir().expect("a folder");
+    let begin = Instant::now();
+    let mut app = App::new(look, reports.path(), Some(PathBuf::from("reports/RUN")), begin);
+    let now = begin + Duration::from_secs(41);
+    events.iter().for_each(|e| app.hear(e, now));
+    app.pass(now);
+    if matches!(events.last(), Some(Event::Ended(_))) {
+        app.ended(None);
+    }
+    Shown { app, begin, _reports: reports }
+}
+
+fn press(shown: &mut Shown, code: KeyCode) -> Effect {
+    shown.app.key(&KeyEvent::new(code, KeyModifiers::NONE), shown.begin + Duration::from_secs(41))
+}
+
+fn draw(app: &App, width: u16, height: u16) -> Buffer {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a terminal");
+    terminal.draw(|frame| app.draw(frame)).expect("drawn");
+    terminal.backend().buffer().clone()
+}
+
+/// Glyphs, then styles as one letter a cell, then what the letters mean: colours are part of what is shown.
+fn picture(buffer: &Buffer) -> String {
+    let mut legend: Vec<String> = vec!["Reset".to_owned()];
+    let (mut glyphs, mut styles) = (String::new(), String::new());
+    for y in 0..buffer.area.height {
+        let mut style_row = String::new();
+        for x in 0..buffer.area.width {
+            let cell = &buffer[(x, y)];
+            glyphs.push_str(cell.symbol());
+            let style = if cell.modifier.is_empty() { format!("{:?}", cell.fg) } else { format!("{:?} {:?}", cell.fg, cell.modifier) };
+            let at = legend.iter().position(|s| *s == style).unwrap_or_else(|| {
+                legend.push(style);
+                legend.len() - 1
+            });
+            style_row.push(if at == 0 { ' ' } else { char::from(b'a' + at as u8 - 1) });
+        }
+        while glyphs.ends_with(' ') {
+            glyphs.pop();
+        }
+        glyphs.push('\n');
+        styles.push_str(style_row.trim_end());
+        styles.push('\n');
+    }
+    let legend: String = legend.iter().enumerate().skip(1).map(|(i, s)| format!("{} {s}\n", char::from(b'a' + i as u8 - 1))).collect();
+    format!("{glyphs}\n{styles}\n{legend}")
+}
+
+fn snapshots(name: &str, app: &App) {
+    for (width, height) in SIZES {
+        insta::assert_snapshot!(format!("{name}_{width}x{height}"), picture(&draw(app, width, height)));
+    }
+}
+
+#[test]
+fn preparing() {
+    snapshots("preparing", &shown(LOOK, &recorded::evening(60, false)[..5]).app);
+}
+
+#[test]
+fn a_load_under_way() {
+    let events = recorded::evening(60, true);
+    let ticks = events.iter().position(|e| matches!(e, Event::Tick(_))).expect("ticks");
+    let mut load = shown(LOOK, &events[..ticks + 41]);
+    snapshots("load", &load.app);
+    press(&mut load, KeyCode::Char('1'));
+    snapshots("overview", &load.app);
+    press(&mut load, KeyCode::Char('q'));
+    snapshots("asking", &load.app);
+}
+
+#[test]
+fn ended_with_no() {
+    snapshots("ended", &shown(LOOK, &recorded::evening(60, true)).app);
+}
+
+#[test]
+fn help_and_ascii() {
+    let mut load = shown(Look { ascii: true, theme: Theme::Mono, ..LOOK }, &recorded::evening(60, false));
+    press(&mut load, KeyCode::Char('?'));
+    let buffer = draw(&load.app, 100, 30);
+    assert!(buffer.content.iter().all(|c| c.symbol().is_ascii()), "ASCII only");
+    insta::assert_snapshot!("help_ascii", picture(&buffer));
+}
+
+#[test]
+fn every_size_draws() {
+    let events = recorded::evening(60, true);
+    for until in [0, 5, 40, events.len()] {
+        let mut shown = shown(LOOK, &events[..until]);
+        for key in ['1', '2', '3', '?'] {
+            press(&mut shown, KeyCode::Char(key));
+            for width in (0..=140).step_by(if until == 40 { 1 } else { 7 }) {
+                for height in 0..=50 {
+                    draw(&shown.app, width, height);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_smallest_terminal_still_says_verdict_and_p99() {
+    let ended = shown(LOOK, &recorded::evening(60, true));
+    let text: String = draw(&ended.app, 30, 2).content.iter().map(|c| c.symbol().to_owned()).collect();
+    assert!(text.contains("✗ NO") && text.contains("p99 "), "{text}");
+}
+
+#[test]
+fn keys_and_what_they_do() {
+    let events = recorded::evening(60, false);
+    let live = &events[..events.len() - 1];
+    // A live run is asked about first, and anything but yes is no.
+    let mut run = shown(LOOK, live);
+    assert_eq!(press(&mut run, KeyCode::Char('q')), Effect::Nothing);
+    assert_eq!(press(&mut run, KeyCode::Char('x')), Effect::Nothing);
+    assert_eq!(press(&mut run, KeyCode::Char('y')), press(&mut shown(LOOK, live), KeyCode::Char('y')), "it was no: y copies again");
+    assert_eq!(press(&mut run, KeyCode::Char('q')), Effect::Nothing);
+    assert_eq!(press(&mut run, KeyCode::Char('y')), Effect::StopRun);
+    assert!(run.app.quitting());
+    // s asks, stops, and stays.
+    let mut run = shown(LOOK, live);
+    assert_eq!(press(&mut run, KeyCode::Char('s')), Effect::Nothing);
+    assert_eq!(press(&mut run, KeyCode::Char('y')), Effect::StopRun);
+    assert!(!run.app.quitting());
+    // Ctrl-C stops at once.
+    let control = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
+    let mut run = shown(LOOK, live);
+    assert_eq!(run.app.key(&control, run.begin), Effect::StopRun);
+    assert!(run.app.quitting());
+    // What has ended is left without a question.
+    let mut ended = shown(LOOK, &events);
+    assert_eq!(press(&mut ended, KeyCode::Char('s')), Effect::Nothing);
+    assert_eq!(press(&mut ended, KeyCode::Char('q')), Effect::Quit);
+    assert!(ended.app.quitting());
+    let mut run = shown(LOOK, live);
+    assert_eq!(press(&mut run, KeyCode::Char('e')), Effect::Export);
+}
+
+#[test]
+fn a_frozen_picture_stands_still_while_the_run_goes_on() {
+    let events = recorded::evening(60, true);
+    let ticks = events.iter().position(|e| matches!(e, Event::Tick(_))).expect("ticks");
+    let mut load = shown(LOOK, &events[..ticks + 20]);
+    press(&mut load, KeyCode::Char(' '));
+    let before = picture(&draw(&load.app, 100, 30));
+    let heat = |p: &str| p.lines().skip(5).take(9).map(str::to_owned).collect::<Vec<_>>();
+    events[ticks + 20..ticks + 50].iter().for_each(|e| load.app.hear(e, load.begin));
+    let after = picture(&draw(&load.app, 100, 30));
+    assert!(after.contains("frozen at 00:20"), "{after}");
+    assert_eq!(heat(&before), heat(&after));
+    press(&mut load, KeyCode::Char(' '));
+    assert_ne!(heat(&before), heat(&picture(&draw(&load.app, 100, 30))));
+}
