@@ -57,7 +57,11 @@ fn picture(buffer: &Buffer) -> String {
         for x in 0..buffer.area.width {
             let cell = &buffer[(x, y)];
             glyphs.push_str(cell.symbol());
-            let style = if cell.modifier.is_empty() { format!("{:?}", cell.fg) } else { format!("{:?} {:?}", cell.fg, cell.modifier) };
+            let style = if cell.modifier.is_empty() {
+                format!("{:?}", cell.fg)
+            } else {
+                format!("{:?} {:?}", cell.fg, cell.modifier)
+            };
             let at = legend.iter().position(|s| *s == style).unwrap_or_else(|| {
                 legend.push(style);
                 legend.len() - 1
@@ -71,7 +75,8 @@ fn picture(buffer: &Buffer) -> String {
         styles.push_str(style_row.trim_end());
         styles.push('\n');
     }
-    let legend: String = legend.iter().enumerate().skip(1).map(|(i, s)| format!("{} {s}\n", char::from(b'a' + i as u8 - 1))).collect();
+    let legend: String =
+        legend.iter().enumerate().skip(1).map(|(i, s)| format!("{} {s}\n", char::from(b'a' + i as u8 - 1))).collect();
     format!("{glyphs}\n{styles}\n{legend}")
 }
 
@@ -143,7 +148,11 @@ fn keys_and_what_they_do() {
     let mut run = shown(LOOK, live);
     assert_eq!(press(&mut run, KeyCode::Char('q')), Effect::Nothing);
     assert_eq!(press(&mut run, KeyCode::Char('x')), Effect::Nothing);
-    assert_eq!(press(&mut run, KeyCode::Char('y')), press(&mut shown(LOOK, live), KeyCode::Char('y')), "it was no: y copies again");
+    assert_eq!(
+        press(&mut run, KeyCode::Char('y')),
+        press(&mut shown(LOOK, live), KeyCode::Char('y')),
+        "it was no: y copies again"
+    );
     assert_eq!(press(&mut run, KeyCode::Char('q')), Effect::Nothing);
     assert_eq!(press(&mut run, KeyCode::Char('y')), Effect::StopRun);
     assert!(run.app.quitting());

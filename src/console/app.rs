@@ -272,8 +272,9 @@ impl App {
         let p99 = summary
             .and_then(|s| s.latency_ms.p99)
             .map_or("?".to_owned(), |v| crate::stats::units::Millis(v).to_string());
-        let last = self.world.story.load.as_ref().and_then(|l| l.last.as_ref()).map_or(0, |t| t.answered);
-        rows.push(Line::from(self.world.look.span(format!("p99 {p99} {last}/s"), Tone::Plain)));
+        let last = self.world.story.load.as_ref().and_then(|l| l.columns.iter().next_back());
+        let last = last.map_or(0.0, |c| c.rate(c.answered));
+        rows.push(Line::from(self.world.look.span(format!("p99 {p99} {last:.0}/s"), Tone::Plain)));
         lines(frame, area, rows);
     }
 

@@ -7,6 +7,8 @@ use serde_json::Value;
 use super::columns::Columns;
 use super::event::{Began, Event, Happened};
 use super::summary::Summary;
+use crate::judge::objective::Objective;
+use crate::load::fold::{Ending, Fold};
 use crate::load::summary::LoadSummary;
 use crate::load::tick::{LoadPlan, Tick};
 use crate::stats::progress::Progress;
@@ -29,20 +31,17 @@ pub struct Story {
     pub ended: Option<Summary>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct LoadStory {
     pub plan: LoadPlan,
     pub columns: Columns,
-    /// The last second told; its histograms are what the faces show as "now".
-    pub last: Option<Box<Tick>>,
-    pub due: u64,
-    pub sent: u64,
+    /// What the summary is made of, and so what is judged live.
+    fold: Fold,
     pub answered: u64,
     pub statuses: BTreeMap<u16, u64>,
     pub errors: BTreeMap<String, u64>,
     /// The second in which each kind of error was first seen.
     pub first_seen: BTreeMap<String, u32>,
-    pub examples: BTreeMap<String, String>,
 }
 
 impl Story {
@@ -57,8 +56,10 @@ impl Story {
             },
             Event::Said { text } => keep(&mut self.said, text.clone()),
             Event::Happened(happened) => keep(&mut self.happened, happened.clone()),
-            Event::LoadPlan(plan) => self.load = Some(LoadStory { plan: plan.clone(), ..LoadStory::default() }),
-            Event::Tick(tick) => self.load.get_or_insert_default().hear(tick),
+            Event::LoadPlan(plan) => self.load = Some(LoadStory::new(plan)),
+            Event::Tick(tick) => self.load.get_or_insert_with(|| LoadStory::new(&LoadPlan::default())).hear(tick),
+            // The way down tells each step in words too; its own screen will want the figures.
+            Event::CostStep(_) => {}
             Event::Ended(summary) => self.ended = Some((**summary).clone()),
         }
     }
@@ -67,7 +68,7 @@ impl Story {
     pub fn load_summary(&self) -> Option<LoadSummary> {
         match &self.ended {
             Some(summary) => load_document(&summary.document),
-            None => None,
+            None => self.load.as_ref().filter(|l| !l.columns.is_empty()).map(LoadStory::summary),
         }
     }
 
@@ -78,10 +79,27 @@ impl Story {
 }
 
 impl LoadStory {
+    fn new(plan: &LoadPlan) -> Self {
+        let objectives = plan.objectives.iter().filter_map(|o| Objective::parse(o).ok()).collect();
+        Self {
+            plan: plan.clone(),
+            columns: Columns::default(),
+            fold: Fold::new(plan.clone(), objectives),
+            answered: 0,
+            statuses: BTreeMap::new(),
+            errors: BTreeMap::new(),
+            first_seen: BTreeMap::new(),
+        }
+    }
+
+    /// Returns the load in one page as far as it is known by now.
+    fn summary(&self) -> LoadSummary {
+        self.fold.summary(Ending::default())
+    }
+
     fn hear(&mut self, tick: &Tick) {
         self.columns.push(tick);
-        self.due += tick.due;
-        self.sent += tick.sent;
+        self.fold.add(tick);
         self.answered += tick.answered;
         for (status, n) in &tick.statuses {
             *self.statuses.entry(*status).or_default() += n;
@@ -90,10 +108,6 @@ impl LoadStory {
             *self.errors.entry(kind.clone()).or_default() += n;
             self.first_seen.entry(kind.clone()).or_insert(tick.second);
         }
-        for (kind, example) in &tick.examples {
-            self.examples.entry(kind.clone()).or_insert_with(|| example.clone());
-        }
-        self.last = Some(Box::new(tick.clone()));
     }
 
     /// Returns the length of the whole load in seconds: as planned, or as long as it has lasted.

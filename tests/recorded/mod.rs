@@ -37,7 +37,12 @@ pub fn evening(seconds: u32, bad: bool) -> Vec<Event> {
         seed: 7,
         duration_s: f64::from(seconds),
         endpoints: vec!["recommendations".to_owned(), "similar".to_owned()],
-        stages: vec![StagePlan { name: "peak".to_owned(), begins_s: 0.0, ends_s: f64::from(seconds), peak_rate: 500.0 }],
+        stages: vec![StagePlan {
+            name: "peak".to_owned(),
+            begins_s: 0.0,
+            ends_s: f64::from(seconds),
+            peak_rate: 500.0,
+        }],
         objectives: OBJECTIVES.map(str::to_owned).to_vec(),
         model: "open".to_owned(),
         connections: 32,
@@ -109,7 +114,9 @@ fn tick(second: u32, seconds: u32, bad: bool, dice: &mut Dice) -> Tick {
         if slow && n % 60 == 0 {
             endpoint.errors += 1;
             *tick.errors.entry("timeout".to_owned()).or_default() += 1;
-            tick.examples.entry("timeout".to_owned()).or_insert("no answer within 10 s from <127.0.0.1:7070>".to_owned());
+            tick.examples
+                .entry("timeout".to_owned())
+                .or_insert("no answer within 10 s from <127.0.0.1:7070>".to_owned());
         } else {
             endpoint.answered += 1;
             tick.answered += 1;
