@@ -284,12 +284,14 @@ impl Figure {
             _ => {}
         }
         let digits = text.strip_prefix('p')?;
-        let percent: f64 = if digits.len() > 2 && digits.bytes().all(|b| b.is_ascii_digit()) {
-            format!("{}.{}", &digits[..2], &digits[2..]).parse().ok()?
-        } else {
-            digits.parse().ok()?
+        let whole = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+        let q: f64 = match digits.len() {
+            // p999 is 99.9 %, p9999 is 99.99 %.
+            3.. if whole && digits.starts_with('9') => format!("0.{digits}").parse().ok()?,
+            2 if whole => format!("0.{digits}").parse().ok()?,
+            _ => digits.parse::<f64>().ok()? / 100.0,
         };
-        (percent > 0.0 && percent < 100.0).then_some(Self::Quantile(percent / 100.0))
+        (q > 0.0 && q < 1.0).then_some(Self::Quantile(q))
     }
 
     fn of(self, h: &Histogram) -> Option<f64> {
