@@ -16,6 +16,7 @@ pub mod redact;
 pub mod rows;
 pub mod scenario;
 pub mod schedule;
+pub mod limit;
 pub mod summary;
 pub mod target;
 pub mod template;
