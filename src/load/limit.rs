@@ -174,13 +174,13 @@ impl Search {
         if high.rate / low.rate > 1.0 + self.terms.precision && !spent {
             return self.send(self.inside(low.rate, high.rate), self.is_near(low.rate, high.rate));
         }
-        let tired = |t: Tally| t.held + t.broke >= MOST_REPEATS;
+        let tired = |t: Tally, most: u32| t.held + t.broke >= most;
         let sure_low = low.held_long >= 2 + low.broke;
         let sure_high = high.broke >= 2 + high.held;
-        if !sure_low && !tired(low) && !spent {
+        if !sure_low && !tired(low, MOST_REPEATS) && !spent {
             return self.send(low.rate, true);
         }
-        if !sure_high && !tired(high) && !spent {
+        if !sure_high && !tired(high, 3) && !spent {
             return self.send(high.rate, true);
         }
         let (low, high, by) = (low.rate, high.rate, high.by);
@@ -287,12 +287,14 @@ mod tests {
         let n = (rate * lasts) as u64;
         let (mut slow, mut refused, mut good, mut late) = (0_u64, 0_u64, 0_u64, 0_u64);
         let half = n / 2;
+        let mut last = lasts;
         for i in 0..n {
             let due = i as f64 / rate;
             match service.ask(*clock + due, rng) {
                 None => refused += u64::from(i >= half),
                 Some(latency) => {
                     let ended = due + latency;
+                    last = last.max(ended);
                     good += u64::from(ended >= lasts / 2.0 && ended < lasts);
                     if i >= half {
                         late += u64::from(ended >= lasts);
@@ -301,7 +303,8 @@ mod tests {
                 }
             }
         }
-        *clock += lasts + 1.0;
+        // The next step waits until this one is answered, and one second more.
+        *clock += last + 1.0;
         let seen = n - half;
         let quota = refused as f64 > seen as f64 * 0.01;
         let latency = slow as f64 > seen as f64 * 0.01;
