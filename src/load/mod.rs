@@ -9,14 +9,16 @@ pub mod error;
 pub mod fold;
 pub mod health;
 pub mod library;
+pub mod limit;
 pub mod machine;
 pub mod question;
 pub mod recorder;
 pub mod redact;
+pub mod replay;
 pub mod rows;
 pub mod scenario;
 pub mod schedule;
-pub mod limit;
+
 pub mod summary;
 pub mod target;
 pub mod template;

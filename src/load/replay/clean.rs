@@ -4,8 +4,20 @@ use std::borrow::Cow;
 
 /// A query parameter whose name holds one of these carries a secret.
 const SECRETS: [&str; 14] = [
-    "token", "secret", "passw", "pwd", "apikey", "api_key", "api-key", "signature", "x-amz-", "auth", "session",
-    "jwt", "credential", "cookie",
+    "token",
+    "secret",
+    "passw",
+    "pwd",
+    "apikey",
+    "api_key",
+    "api-key",
+    "signature",
+    "x-amz-",
+    "auth",
+    "session",
+    "jwt",
+    "credential",
+    "cookie",
 ];
 /// Names that are secret only when they are the whole name.
 const SECRET_WORDS: [&str; 5] = ["key", "sig", "code", "sid", "otp"];
@@ -14,9 +26,8 @@ const SECRET_WORDS: [&str; 5] = ["key", "sig", "code", "sid", "otp"];
 pub fn without_secrets(path: &str) -> Cow<'_, str> {
     let (bare, query) = path.split_once('?').map_or((path, None), |(p, q)| (p, Some(q)));
     let bad_segment = bare.split('/').any(|s| is_token(s) || s.contains(';'));
-    let kept = |query: &str| -> Vec<String> {
-        query.split('&').filter(|pair| !is_secret(pair)).map(str::to_owned).collect()
-    };
+    let kept =
+        |query: &str| -> Vec<String> { query.split('&').filter(|pair| !is_secret(pair)).map(str::to_owned).collect() };
     let spoiled = query.is_some_and(|q| q.split('&').any(is_secret));
     if !bad_segment && !spoiled {
         return Cow::Borrowed(path);

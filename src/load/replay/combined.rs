@@ -41,8 +41,7 @@ pub fn quoted(text: &str) -> Option<(&str, &str)> {
 
 /// Reads `10/Oct/2000:13:55:36 -0700`, also with a fraction of a second.
 fn stamp(text: &str) -> Option<(i64, bool)> {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let (local, offset) = text.split_once(' ')?;
     let (date, time) = local.split_once(':')?;
     let mut date = date.split('/');
