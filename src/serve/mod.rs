@@ -1,3 +1,20 @@
-//! serve
+//! Serving: the catalogue, filters, published lists, tokens, the HTTP API, and the stack on one machine.
+//!
+//! Why a file of our own for the lists, and not a database: they are written once a night and read all day. One
+//! immutable file a generation, found through a small index in memory, is swapped by one rename and rolled back the
+//! same way; a database would give transactions that nobody needs and take them out of every read. Lists are read with
+//! `pread`, not through a memory map: a disk that fails gives an error, which becomes a degraded answer, where a map
+//! would end the process. A store that must take single writes all day would change our mind.
+//!
+//! Why hyper by hand, and not a framework: one route takes nearly every request. What it costs is measured by
+//! `cargo bench --bench serve`; a second busy route would make a router worth its price.
 
+pub mod auth;
+pub mod bits;
+pub mod catalogue;
+pub mod durable;
+pub mod error;
+pub mod filter;
 pub mod limiter;
+pub mod store;
+pub mod stores;

@@ -1,0 +1,3 @@
+//! The kinds of stores.
+
+pub mod embedded;
