@@ -1,6 +1,6 @@
 //! What every command has at hand: the global flags, the configuration, where state lives, the wish to stop.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use super::Global;
@@ -38,6 +38,20 @@ impl Session {
         let reports = out.unwrap_or(Path::new("reports")).to_owned();
         let setting = Setting { home: self.home.clone(), reports, command: command_line() };
         director::start(job, &setting, self.stop.clone())
+    }
+
+    /// Prints what an instant command found: the document with `--json`, else its lines.
+    pub fn print(&self, document: &serde_json::Value, lines: impl FnOnce() -> Vec<String>) {
+        let lines = match () {
+            () if self.global.json => vec![document.to_string()],
+            () if self.global.quiet => Vec::new(),
+            () => lines(),
+        };
+        let mut out = std::io::stdout().lock();
+        for line in lines {
+            // A reader that went away has read enough.
+            let _ = writeln!(out, "{line}");
+        }
     }
 
     /// Runs a job to its end without a screen: plain lines, the document with `--json`, the exit code.

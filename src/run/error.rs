@@ -1,5 +1,7 @@
 //! Why a job could not end in a verdict, in a person's words, with what to do about it.
 
+use crate::serve::error::ServeError;
+
 /// What stopped a job; its kind decides the exit code.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum RunError {
@@ -30,6 +32,16 @@ impl RunError {
             Self::Misuse { cause, .. } => Self::Misuse { cause, hint },
             Self::CannotTell { cause, .. } => Self::CannotTell { cause, hint },
             Self::Stopped => Self::Stopped,
+        }
+    }
+}
+
+impl From<ServeError> for RunError {
+    fn from(error: ServeError) -> Self {
+        match error {
+            ServeError::Stopped => Self::Stopped,
+            ServeError::Io { .. } | ServeError::Publish { .. } | ServeError::Stack(_) => Self::cannot_tell(error),
+            _ => Self::misuse(error),
         }
     }
 }

@@ -1,0 +1,209 @@
+//! The whole stack on one machine: up, down, status; a supervisor holds the parts, and they end with it.
+//!
+//! The supervisor is this same binary in a session of its own, so that `up` can return and a closed terminal ends
+//! nothing. It holds the lock, and the kernel gives that back however it dies; the parts ask the kernel to be ended with
+//! their supervisor. Nothing is guessed from process numbers alone: a number without the lock is a leftover.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::durable;
+use super::error::ServeError;
+use super::secret;
+use crate::lock::{Lock, LockError};
+
+/// The longest that a part may take until it answers.
+const READY: Duration = Duration::from_secs(20);
+/// The longest that `down` waits before it ends the supervisor by force.
+const PATIENCE: Duration = Duration::from_secs(5);
+const STEP: Duration = Duration::from_millis(20);
+const ASK: Duration = Duration::from_secs(2);
+
+/// What the stack is made of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StackSpec {
+    /// `SERIN_HOME`.
+    pub home: PathBuf,
+    pub items: PathBuf,
+    /// As `serin serve --store` takes it.
+    pub store: String,
+    /// A model to score live those who have no list.
+    pub model: Option<PathBuf>,
+    pub listen: SocketAddr,
+    /// Whether the stack ends with the process that called `up`.
+    pub attached: bool,
+}
+
+/// What runs, as the supervisor writes it down.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StackState {
+    pub supervisor: u32,
+    pub api_url: String,
+    pub parts: Vec<PartState>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PartState {
+    pub name: String,
+    /// `None` while it is down.
+    pub pid: Option<u32>,
+    pub url: String,
+    pub restarts: u32,
+    /// How it ended last, if it did.
+    pub ended: Option<String>,
+}
+
+/// A stack that is up.
+#[derive(Debug)]
+pub struct StackHandle {
+    pub state: StackState,
+    home: PathBuf,
+}
+
+impl StackHandle {
+    pub fn down(self) -> Result<(), ServeError> {
+        down(&self.home).map(|_| ())
+    }
+}
+
+/// Returns the folder of the stack's state and logs.
+pub fn folder(home: &Path) -> PathBuf {
+    home.join("stack")
+}
+
+pub(super) fn state_file(home: &Path) -> PathBuf {
+    folder(home).join("state.json")
+}
+
+pub(super) fn lock_file(home: &Path) -> PathBuf {
+    folder(home).join("supervisor.lock")
+}
+
+/// Starts the stack and returns when its API is ready; an error leaves nothing running.
+pub fn up(spec: &StackSpec) -> Result<StackHandle, ServeError> {
+    if let Some(state) = running(&spec.home)? {
+        let pid = state.supervisor;
+        return Err(ServeError::Stack(format!("the stack is already up at {} (process {pid})", state.api_url)));
+    }
+    let port_in_use = |_| ServeError::PortInUse { host: spec.listen.ip().to_string(), port: spec.listen.port() };
+    drop(TcpListener::bind(spec.listen).map_err(port_in_use)?);
+    secret::ensure(&spec.home)?;
+    let place = folder(&spec.home);
+    fs::create_dir_all(&place).map_err(ServeError::io(&place))?;
+    let _ = fs::remove_file(state_file(&spec.home));
+    let wish = place.join("spec.json");
+    let text = serde_json::to_vec_pretty(spec).map_err(|e| ServeError::Stack(e.to_string()))?;
+    durable::write(&wish, &text).map_err(ServeError::io(&wish))?;
+    let log = File::create(place.join("supervisor.log")).map_err(ServeError::io(&place))?;
+    let mut supervisor = supervise(&wish, log).map_err(|e| ServeError::Stack(format!("cannot start it: {e}")))?;
+    let waited = wait_ready(spec, &mut supervisor);
+    if waited.is_err() {
+        // SAFETY: plain kill of a child that was not yet waited for.
+        unsafe { libc::kill(supervisor.id() as libc::pid_t, libc::SIGTERM) };
+        let _ = supervisor.wait();
+    } else {
+        // Reaps it if it ends before this process does.
+        thread::spawn(move || supervisor.wait());
+    }
+    waited.map(|state| StackHandle { state, home: spec.home.clone() })
+}
+
+fn supervise(wish: &Path, log: File) -> io::Result<Child> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["stack", "supervise"]).arg(wish);
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    // SAFETY: setsid is async-signal-safe.
+    unsafe {
+        command.pre_exec(|| if libc::setsid() < 0 { Err(io::Error::last_os_error()) } else { Ok(()) });
+    }
+    command.spawn()
+}
+
+fn wait_ready(spec: &StackSpec, supervisor: &mut Child) -> Result<StackState, ServeError> {
+    let began = Instant::now();
+    loop {
+        if supervisor.try_wait().map_err(|e| ServeError::Stack(e.to_string()))?.is_some() {
+            return Err(ServeError::Stack(format!("the stack ended before it was ready: {}", last_words(&spec.home))));
+        }
+        if let Some(state) = read_state(&spec.home).filter(|_| is_ready(spec.listen)) {
+            return Ok(state);
+        }
+        if began.elapsed() > READY || crate::stop::signalled() {
+            let seconds = began.elapsed().as_secs();
+            return Err(ServeError::Stack(format!("not ready after {seconds} s: {}", last_words(&spec.home))));
+        }
+        thread::sleep(STEP);
+    }
+}
+
+/// The last line that a part wrote before it ended; where the reason stands.
+fn last_words(home: &Path) -> String {
+    let read = |name: &str| fs::read_to_string(folder(home).join(name)).unwrap_or_default();
+    let last = |text: String| text.lines().rev().find(|l| l.starts_with("error")).map(str::to_owned);
+    let said = last(read("api.log")).or_else(|| last(read("supervisor.log")));
+    said.unwrap_or_else(|| format!("its logs are in {}", folder(home).display()))
+}
+
+/// Ends the stack; returns whether one was up.
+pub fn down(home: &Path) -> Result<bool, ServeError> {
+    let Some(state) = running(home)? else {
+        let _ = fs::remove_file(state_file(home));
+        return Ok(false);
+    };
+    let pid = state.supervisor as libc::pid_t;
+    let began = Instant::now();
+    // SAFETY: the lock says that this process is the supervisor.
+    unsafe { libc::kill(pid, libc::SIGTERM) };
+    while is_held(home)? {
+        if began.elapsed() > PATIENCE {
+            // Its parts end with it: they asked the kernel for that.
+            // SAFETY: as above.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+        }
+        thread::sleep(STEP);
+    }
+    let _ = fs::remove_file(state_file(home));
+    Ok(true)
+}
+
+/// Returns what runs, or `None`; what a dead supervisor left behind does not count.
+pub fn running(home: &Path) -> Result<Option<StackState>, ServeError> {
+    Ok(if is_held(home)? { read_state(home) } else { None })
+}
+
+fn is_held(home: &Path) -> Result<bool, ServeError> {
+    if !lock_file(home).exists() {
+        return Ok(false);
+    }
+    match Lock::take(&lock_file(home), "a look at the stack") {
+        Ok(_) => Ok(false),
+        Err(LockError::Held { .. }) => Ok(true),
+        Err(e) => Err(ServeError::Stack(e.to_string())),
+    }
+}
+
+fn read_state(home: &Path) -> Option<StackState> {
+    serde_json::from_slice(&fs::read(state_file(home)).ok()?).ok()
+}
+
+/// Whether the API says by itself that it can answer.
+pub fn is_ready(at: SocketAddr) -> bool {
+    ask_ready(at).is_ok_and(|head| head.starts_with("HTTP/1.1 200"))
+}
+
+fn ask_ready(at: SocketAddr) -> io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&at, ASK)?;
+    stream.set_read_timeout(Some(ASK))?;
+    stream.write_all(format!("GET /health/ready HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n").as_bytes())?;
+    let mut head = [0_u8; 32];
+    stream.read_exact(&mut head[..12])?;
+    Ok(String::from_utf8_lossy(&head[..12]).into_owned())
+}

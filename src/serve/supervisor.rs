@@ -1,0 +1,169 @@
+//! Holds the parts of the local stack: starts them, starts them again when they crash, ends them with itself.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::durable;
+use super::error::ServeError;
+use super::secret;
+use super::stack::{PartState, StackSpec, StackState, folder, lock_file, state_file};
+use crate::lock::Lock;
+
+/// How soon a crashed part is started again; doubled each time, up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// A part that ran this long has recovered.
+const RECOVERED: Duration = Duration::from_secs(10);
+/// How long a part may take to end in good order.
+const DRAIN: Duration = Duration::from_secs(3);
+const LOOK: Duration = Duration::from_millis(50);
+/// Misuse: starting the same again would end the same.
+const MISUSE: i32 = 2;
+
+struct Part {
+    state: PartState,
+    arguments: Vec<String>,
+    child: Option<Child>,
+    started: Instant,
+    pause: Duration,
+}
+
+/// Runs until asked to stop, or until a part cannot be started at all. The body of the supervisor process.
+pub fn run(wish: &Path) -> Result<(), ServeError> {
+    let bytes = std::fs::read(wish).map_err(ServeError::io(wish))?;
+    let spec: StackSpec = serde_json::from_slice(&bytes).map_err(|e| ServeError::input(wish, e.to_string()))?;
+    let holder = format!("the stack's supervisor, process {}", std::process::id());
+    let _lock = Lock::take(&lock_file(&spec.home), &holder).map_err(|e| ServeError::Stack(e.to_string()))?;
+    if spec.attached {
+        end_with_parent(libc::SIGTERM).map_err(|e| ServeError::Stack(e.to_string()))?;
+    }
+    let secret = secret::ensure(&spec.home)?;
+    let mut parts = vec![api(&spec)];
+    let ended = hold(&spec, &secret, &mut parts);
+    parts.iter_mut().for_each(Part::end);
+    let _ = std::fs::remove_file(state_file(&spec.home));
+    ended
+}
+
+fn api(spec: &StackSpec) -> Part {
+    let listen = spec.listen.to_string();
+    let items = spec.items.display().to_string();
+    let mut arguments: Vec<String> =
+        ["serve", "--listen", &listen, "--items", &items, "--store", &spec.store].map(str::to_owned).into();
+    if let Some(model) = &spec.model {
+        arguments.extend(["--model".to_owned(), model.display().to_string()]);
+    }
+    let url = format!("http://{listen}");
+    let state = PartState { name: "api".to_owned(), pid: None, url, restarts: 0, ended: None };
+    Part { state, arguments, child: None, started: Instant::now(), pause: Duration::ZERO }
+}
+
+fn hold(spec: &StackSpec, secret: &str, parts: &mut [Part]) -> Result<(), ServeError> {
+    while !crate::stop::signalled() {
+        let mut changed = false;
+        for part in &mut *parts {
+            changed |= part.look(spec, secret)?;
+        }
+        if changed {
+            let state = StackState {
+                supervisor: std::process::id(),
+                api_url: format!("http://{}", spec.listen),
+                parts: parts.iter().map(|p| p.state.clone()).collect(),
+            };
+            let text = serde_json::to_vec_pretty(&state).map_err(|e| ServeError::Stack(e.to_string()))?;
+            let path = state_file(&spec.home);
+            durable::write(&path, &text).map_err(ServeError::io(path))?;
+        }
+        thread::sleep(LOOK);
+    }
+    Ok(())
+}
+
+impl Part {
+    /// Starts it when it is due, notes when it ended; returns whether anything changed.
+    fn look(&mut self, spec: &StackSpec, secret: &str) -> Result<bool, ServeError> {
+        let failed = |e: io::Error| ServeError::Stack(format!("cannot run a part of the stack: {e}"));
+        if let Some(child) = &mut self.child {
+            let Some(status) = child.try_wait().map_err(failed)? else { return Ok(false) };
+            self.child = None;
+            self.state.pid = None;
+            self.state.ended = Some(told(status));
+            if status.code() == Some(MISUSE) {
+                let name = &self.state.name;
+                return Err(ServeError::Stack(format!("{name} cannot start as asked; see {name}.log")));
+            }
+            let recovered = self.started.elapsed() > RECOVERED;
+            self.pause = if recovered { FIRST_PAUSE } else { (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE) };
+            self.started = Instant::now();
+            eprintln!("{}: {}; starts again in {:?}", self.state.name, told(status), self.pause);
+            return Ok(true);
+        }
+        if self.started.elapsed() < self.pause {
+            return Ok(false);
+        }
+        let child = self.spawn(&folder(&spec.home), secret).map_err(failed)?;
+        self.state.restarts += u32::from(self.state.ended.is_some());
+        self.state.pid = Some(child.id());
+        self.child = Some(child);
+        self.started = Instant::now();
+        Ok(true)
+    }
+
+    fn spawn(&self, place: &Path, secret: &str) -> io::Result<Child> {
+        let log: File =
+            OpenOptions::new().create(true).append(true).open(place.join(format!("{}.log", self.state.name)))?;
+        // Only what this start says is of interest, and a log must not grow with the years.
+        log.set_len(0)?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(&self.arguments).env("SERIN_JWT_SECRET", secret);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        // SAFETY: prctl and getppid are async-signal-safe.
+        unsafe {
+            command.pre_exec(|| end_with_parent(libc::SIGKILL));
+        }
+        command.spawn()
+    }
+
+    /// Asks it to drain, then ends it.
+    fn end(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        // SAFETY: plain kill of a child that was not yet waited for.
+        unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGTERM) };
+        let began = Instant::now();
+        while began.elapsed() < DRAIN {
+            if !matches!(child.try_wait(), Ok(None)) {
+                return;
+            }
+            thread::sleep(LOOK);
+        }
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+fn told(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("ended with {code}"),
+        (None, Some(signal)) => format!("ended by signal {signal}"),
+        (None, None) => "ended".to_owned(),
+    }
+}
+
+/// Asks the kernel for `signal` when the parent dies; fails when it is dead already.
+fn end_with_parent(signal: libc::c_int) -> io::Result<()> {
+    // SAFETY: both calls only read or set this process's own attributes.
+    unsafe {
+        if libc::prctl(libc::PR_SET_PDEATHSIG, signal) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        if libc::getppid() == 1 {
+            return Err(io::Error::other("the parent is gone"));
+        }
+    }
+    Ok(())
+}
