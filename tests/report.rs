@@ -92,9 +92,9 @@ fn a_day_of_load_stays_a_small_page() {
         panic!("there is a tick");
     };
     let end = events.len() - 1;
-    let more = (5..1500).map(|second| {
+    let more = (5..300).map(|second| {
         let mut tick = last.clone();
-        (tick.second, tick.ends_s) = (second * 57, f64::from(second * 57 + 1));
+        (tick.second, tick.ends_s) = (second * 288, f64::from(second * 288 + 1));
         Event::Tick(tick)
     });
     let more: Vec<_> = more.collect();

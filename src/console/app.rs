@@ -56,6 +56,7 @@ impl App {
     pub fn new(look: Look, reports: &Path, folder: Option<PathBuf>, now: Instant) -> Self {
         let world = World {
             story: Story::default(),
+            load: None,
             state: State::Live,
             elapsed: Duration::ZERO,
             tick_age: Duration::ZERO,
@@ -88,6 +89,9 @@ impl App {
             _ => {}
         }
         self.world.story.hear(event);
+        if matches!(event, Event::LoadPlan(_) | Event::Tick(_) | Event::Ended(_)) {
+            self.world.load = self.world.story.load_summary();
+        }
     }
 
     /// Takes the end of the run; returns whether the person is waiting to leave.
@@ -268,7 +272,7 @@ impl App {
     fn tiny(&self, frame: &mut Frame, area: Rect) {
         let mut rows = verdict_lines(&self.world, area.width);
         rows.truncate(1);
-        let summary = self.world.story.load_summary();
+        let summary = self.world.load.as_ref();
         let p99 = summary
             .and_then(|s| s.latency_ms.p99)
             .map_or("?".to_owned(), |v| crate::stats::units::Millis(v).to_string());

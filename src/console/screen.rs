@@ -9,6 +9,7 @@ use ratatui::layout::Rect;
 
 use super::keys::Action;
 use super::look::Look;
+use crate::load::summary::LoadSummary;
 use crate::run::error::RunError;
 use crate::run::past::Entry;
 use crate::run::story::Story;
@@ -47,6 +48,8 @@ pub enum State {
 /// What every screen sees.
 pub struct World {
     pub story: Story,
+    /// The load in one page, as far as it is known: folded once a second, drawn often.
+    pub load: Option<LoadSummary>,
     pub state: State,
     /// Since the run began.
     pub elapsed: Duration,

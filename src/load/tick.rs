@@ -61,6 +61,7 @@ pub struct Tick {
     /// Errors by kind: `timeout`, `status`, `throttled`, `connect`, `reset`, `check`, ...
     pub errors: BTreeMap<String, u64>,
     /// Answers by status code.
+    #[serde(deserialize_with = "by_status")]
     pub statuses: BTreeMap<u16, u64>,
     /// The first error of a kind in the run, word for word (secrets removed).
     pub examples: BTreeMap<String, String>,
@@ -71,6 +72,12 @@ pub struct Tick {
     pub degraded: u64,
     pub parts: Parts,
     pub generator: GeneratorTick,
+}
+
+/// Reads keys that JSON writes as text: inside a tagged event, serde no longer turns them back into numbers.
+fn by_status<'de, D: serde::Deserializer<'de>>(from: D) -> Result<BTreeMap<u16, u64>, D::Error> {
+    let read = BTreeMap::<String, u64>::deserialize(from)?;
+    read.into_iter().map(|(k, n)| Ok((k.parse().map_err(serde::de::Error::custom)?, n))).collect()
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -12,8 +12,8 @@ const MOST: usize = 480;
 pub struct Column {
     /// First second it covers.
     pub second: u32,
-    /// Seconds that told something; a gap is not among them.
-    pub seconds: u32,
+    /// How long what it covers lasted; a gap is no part of it, and a run's last second may be short.
+    pub seconds: f64,
     pub due: u64,
     pub sent: u64,
     pub answered: u64,
@@ -33,7 +33,7 @@ impl Column {
         tick.endpoints.iter().for_each(|e| latency.merge(&e.latency));
         Self {
             second: tick.second,
-            seconds: 1,
+            seconds: (tick.ends_s - f64::from(tick.second)).clamp(0.001, 1.0),
             due: tick.due,
             sent: tick.sent,
             answered: tick.answered,
@@ -98,7 +98,7 @@ impl Column {
 
     /// Returns a count as a rate per second over what it covers.
     pub fn rate(&self, count: u64) -> f64 {
-        count as f64 / f64::from(self.seconds.max(1))
+        count as f64 / self.seconds.max(0.001)
     }
 }
 
@@ -176,7 +176,15 @@ mod tests {
         let mut endpoint = EndpointTick::default();
         us.iter().for_each(|v| endpoint.latency.record_us(*v));
         let answered = us.len() as u64;
-        Tick { second, due: answered, sent: answered, answered, endpoints: vec![endpoint], ..Tick::default() }
+        Tick {
+            second,
+            ends_s: f64::from(second + 1),
+            due: answered,
+            sent: answered,
+            answered,
+            endpoints: vec![endpoint],
+            ..Tick::default()
+        }
     }
 
     #[test]

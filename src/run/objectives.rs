@@ -3,7 +3,7 @@
 use crate::judge::objective::{Metric, Objective};
 use crate::load::summary::Judged;
 use crate::load::tick::LoadPlan;
-use crate::stats::units::Millis;
+use crate::stats::units::{Millis, Share};
 
 /// Returns the limit that a picture of latency draws: the strictest on a high quantile of the whole run.
 pub fn latency_limit(plan: &LoadPlan) -> Option<Millis> {
@@ -16,6 +16,7 @@ pub fn latency_limit(plan: &LoadPlan) -> Option<Millis> {
 pub fn shown(judged: &Judged) -> String {
     match (judged.observed, Objective::parse(&judged.expression)) {
         (None, _) => "?".to_owned(),
+        (Some(seen), Ok(objective)) if objective.windows.is_some() => format!("{} of windows", Share(seen)),
         (Some(seen), Ok(objective)) => objective.shown(seen),
         (Some(seen), Err(_)) => format!("{seen}"),
     }

@@ -35,8 +35,9 @@ pub struct Story {
 pub struct LoadStory {
     pub plan: LoadPlan,
     pub columns: Columns,
-    /// What the summary is made of, and so what is judged live.
-    fold: Fold,
+    /// What the summary is made of, and so what is judged live; `None` where an objective cannot be read, as a
+    /// judgement by the others alone would be a wrong one.
+    fold: Option<Fold>,
     pub answered: u64,
     pub statuses: BTreeMap<u16, u64>,
     pub errors: BTreeMap<String, u64>,
@@ -68,7 +69,7 @@ impl Story {
     pub fn load_summary(&self) -> Option<LoadSummary> {
         match &self.ended {
             Some(summary) => load_document(&summary.document),
-            None => self.load.as_ref().filter(|l| !l.columns.is_empty()).map(LoadStory::summary),
+            None => self.load.as_ref().filter(|l| !l.columns.is_empty()).and_then(LoadStory::summary),
         }
     }
 
@@ -80,11 +81,11 @@ impl Story {
 
 impl LoadStory {
     fn new(plan: &LoadPlan) -> Self {
-        let objectives = plan.objectives.iter().filter_map(|o| Objective::parse(o).ok()).collect();
+        let objectives: Result<Vec<_>, _> = plan.objectives.iter().map(|o| Objective::parse(o)).collect();
         Self {
             plan: plan.clone(),
             columns: Columns::default(),
-            fold: Fold::new(plan.clone(), objectives),
+            fold: objectives.ok().map(|o| Fold::new(plan.clone(), o)),
             answered: 0,
             statuses: BTreeMap::new(),
             errors: BTreeMap::new(),
@@ -93,13 +94,15 @@ impl LoadStory {
     }
 
     /// Returns the load in one page as far as it is known by now.
-    fn summary(&self) -> LoadSummary {
-        self.fold.summary(Ending::default())
+    fn summary(&self) -> Option<LoadSummary> {
+        self.fold.as_ref().map(|f| f.summary(Ending::default()))
     }
 
     fn hear(&mut self, tick: &Tick) {
         self.columns.push(tick);
-        self.fold.add(tick);
+        if let Some(fold) = &mut self.fold {
+            fold.add(tick);
+        }
         self.answered += tick.answered;
         for (status, n) in &tick.statuses {
             *self.statuses.entry(*status).or_default() += n;

@@ -39,7 +39,7 @@ impl Screen for Load {
         match action {
             Action::Freeze => {
                 self.frozen = match (self.frozen.take(), &world.story.load) {
-                    (None, Some(load)) => Some(Frozen { load: load.clone(), summary: world.story.load_summary() }),
+                    (None, Some(load)) => Some(Frozen { load: load.clone(), summary: world.load.clone() }),
                     _ => None,
                 };
                 Some(Effect::Nothing)
@@ -54,7 +54,7 @@ impl Screen for Load {
     }
 
     fn copy(&self, world: &World) -> Option<String> {
-        let summary = world.story.load_summary()?;
+        let summary = world.load.as_ref()?;
         let mut text =
             format!("**{}** {} → {}: {}\n\n", summary.verdict.sign(), summary.scenario, summary.target, summary.reason);
         text += "| objective | limit | seen | |\n|---|---:|---:|---|\n";
@@ -67,10 +67,10 @@ impl Screen for Load {
     }
 
     fn draw(&self, frame: &mut Frame, area: Rect, world: &World) {
-        let live = world.story.load_summary();
+        let live = world.load.as_ref();
         let (load, summary) = match (&self.frozen, &world.story.load) {
             (Some(frozen), _) => (&frozen.load, frozen.summary.as_ref()),
-            (None, Some(load)) => (load, live.as_ref()),
+            (None, Some(load)) => (load, live),
             (None, None) => {
                 let text = "no load has begun yet; Overview shows what is being prepared";
                 return lines(frame, area, Line::from(world.look.span(text, Tone::Dim)));
@@ -98,7 +98,7 @@ pub fn verdict_of(world: &World) -> (Option<Verdict>, String) {
     if let Some(ended) = &world.story.ended {
         return (ended.verdict, ended.reason.clone());
     }
-    world.story.load_summary().map_or((None, String::new()), |s| (Some(s.verdict), s.reason))
+    world.load.as_ref().map_or((None, String::new()), |s| (Some(s.verdict), s.reason.clone()))
 }
 
 pub fn verdict_lines(world: &World, width: u16) -> Vec<Line<'static>> {
