@@ -1,0 +1,81 @@
+//! Factors to top lists: for everybody in blocks, for one viewer at once, for a viewer who was not there in training.
+
+use rayon::prelude::*;
+
+use super::als;
+use super::error::ModelError;
+use super::files::Model;
+use super::kernel::{TOGETHER, padded};
+use super::score::{Scores, highest};
+use crate::stop::Stop;
+
+/// Viewers scored before their lists are handed over.
+const AT_ONCE: usize = 4096;
+
+/// Makes each viewer's list, highest score first and without what they saw, and hands them over in the viewers' order.
+pub fn top_lists(
+    model: &Model,
+    top: usize,
+    threads: usize,
+    stop: &Stop,
+    mut each: impl FnMut(u32, &[(u32, f32)]) + Send,
+) -> Result<(), ModelError> {
+    let tiles = model.tiles();
+    pool(threads)?.install(|| {
+        for from in (0..model.viewers()).step_by(AT_ONCE) {
+            if stop.requested() {
+                return Err(ModelError::Stopped);
+            }
+            let viewers: Vec<u32> = (from as u32..model.viewers().min(from + AT_ONCE) as u32).collect();
+            let lists: Vec<Vec<Vec<(u32, f32)>>> = viewers
+                .par_chunks(TOGETHER)
+                .map_init(
+                    || Scores::new(tiles),
+                    |scores, group| {
+                        scores.score(tiles, group.iter().map(|v| (model.viewer_factors(*v), model.seen(*v))));
+                        let list = |i| {
+                            let mut best = Vec::with_capacity(top + 1);
+                            highest(scores.of(i, tiles), top, &mut best);
+                            best
+                        };
+                        (0..group.len()).map(list).collect()
+                    },
+                )
+                .collect();
+            viewers.iter().zip(lists.iter().flatten()).for_each(|(v, list)| each(*v, list));
+        }
+        Ok(())
+    })
+}
+
+/// Returns the highest scores for one viewer's factors, without what is in `seen`.
+pub fn top_for(factors: &[f32], model: &Model, seen: &[u32], top: usize) -> Vec<(u32, f32)> {
+    let tiles = model.tiles();
+    let mut scores = Scores::new(tiles);
+    scores.score(tiles, std::iter::once((factors, seen)));
+    let mut best = Vec::with_capacity(top + 1);
+    highest(scores.of(0, tiles), top, &mut best);
+    best
+}
+
+/// Returns the factors of a viewer from their viewings (programme, value as in training), as training would have solved them.
+pub fn fold_in(model: &Model, viewings: &[(u32, f32)]) -> Vec<f32> {
+    let training = model.training();
+    let (rank, stride) = (model.rank(), padded(model.rank()));
+    let mut other = vec![0.0; model.programmes() * stride];
+    for (to, from) in other.chunks_mut(stride).zip(model.programme_factors().chunks(rank)) {
+        to[..rank].copy_from_slice(from);
+    }
+    let weights = training.convention.weights(training.alpha, training.regularization);
+    let gram = als::gram(&other, weights.unseen, stride);
+    let (columns, values): (Vec<u32>, Vec<f32>) = viewings.iter().copied().unzip();
+    let mut factors = als::solve_one(&other, &gram, &weights, &columns, &values, stride);
+    factors.truncate(rank);
+    factors
+}
+
+/// Returns a pool of `threads` threads; 0 is one a core.
+pub fn pool(threads: usize) -> Result<rayon::ThreadPool, ModelError> {
+    let built = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    built.map_err(|e| ModelError::asked(format!("cannot start {threads} threads: {e}"), "ask for fewer with --threads"))
+}

@@ -1,0 +1,83 @@
+//! Viewers against all programmes: scores eight viewers at a time, strikes out what was seen, finds the highest.
+
+use super::kernel::{self, BLOCK, TOGETHER};
+use super::tiles::Tiles;
+
+/// One thread's room for scoring.
+pub struct Scores {
+    asking: Vec<f32>,
+    scores: Vec<f32>,
+}
+
+impl Scores {
+    pub fn new(tiles: &Tiles) -> Self {
+        Self { asking: vec![0.0; TOGETHER * tiles.rank], scores: vec![0.0; TOGETHER * tiles.width()] }
+    }
+
+    /// Scores up to eight viewers, given by their factors; what each has seen scores minus infinity.
+    pub fn score<'a>(&mut self, tiles: &Tiles, viewers: impl Iterator<Item = (&'a [f32], &'a [u32])>) {
+        let (rank, width) = (tiles.rank, tiles.width());
+        let mut all_seen = Vec::with_capacity(TOGETHER);
+        self.asking.fill(0.0);
+        for (i, (factors, seen)) in viewers.take(TOGETHER).enumerate() {
+            self.asking[i * rank..(i + 1) * rank].copy_from_slice(factors);
+            all_seen.push(seen);
+        }
+        kernel::best().score(&self.asking, &tiles.floats, &mut self.scores, rank);
+        for (row, seen) in self.scores.chunks_mut(width).zip(all_seen) {
+            seen.iter().for_each(|p| row[*p as usize] = f32::NEG_INFINITY);
+            row[tiles.programmes..].fill(f32::NEG_INFINITY);
+        }
+    }
+
+    /// Returns the scores of the `i`-th viewer of the last call.
+    pub fn of(&self, i: usize, tiles: &Tiles) -> &[f32] {
+        &self.scores[i * tiles.width()..(i + 1) * tiles.width()]
+    }
+}
+
+/// Writes the highest scores into `best`, highest first; of equal ones the lower index comes first.
+pub fn highest(scores: &[f32], top: usize, best: &mut Vec<(u32, f32)>) {
+    best.clear();
+    if top == 0 {
+        return;
+    }
+    let kernel = kernel::best();
+    let mut limit = f32::NEG_INFINITY;
+    for (block, sixteen) in scores.chunks_exact(BLOCK).enumerate() {
+        let mut bits = kernel.above(sixteen, limit);
+        while bits != 0 {
+            let i = bits.trailing_zeros() as usize;
+            bits &= bits - 1;
+            let score = sixteen[i];
+            if score > limit {
+                let at = best.partition_point(|b| b.1 >= score);
+                if best.len() == top {
+                    best.pop();
+                }
+                best.insert(at, ((block * BLOCK + i) as u32, score));
+                if best.len() == top {
+                    limit = best[top - 1].1;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_come_in_order_and_ties_by_index() {
+        let mut scores: Vec<f32> = (0..64).map(|i| ((i * 37) % 16) as f32).collect();
+        scores[5] = f32::NEG_INFINITY;
+        let mut expected: Vec<(u32, f32)> = (0..64_u32).map(|i| (i, scores[i as usize])).filter(|s| s.1.is_finite()).collect();
+        expected.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        let mut best = Vec::new();
+        for top in [1, 7, 63, 64, 100] {
+            highest(&scores, top, &mut best);
+            assert_eq!(best, expected[..top.min(expected.len())], "top {top}");
+        }
+    }
+}
