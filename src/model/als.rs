@@ -39,7 +39,13 @@ pub struct Factors {
 }
 
 /// Trains on viewings by viewer; runs on the rayon pool it is called in.
-pub fn train(by_viewer: &Matrix, programmes: usize, plan: &Plan, stop: &Stop, tell: Tell) -> Result<Factors, ModelError> {
+pub fn train(
+    by_viewer: &Matrix,
+    programmes: usize,
+    plan: &Plan,
+    stop: &Stop,
+    tell: Tell,
+) -> Result<Factors, ModelError> {
     let kernel = kernel::best();
     let stride = padded(plan.rank);
     let by_programme = by_viewer.turned(programmes);
@@ -77,7 +83,14 @@ pub fn train(by_viewer: &Matrix, programmes: usize, plan: &Plan, stop: &Stop, te
 }
 
 /// Returns the factors of one row that was not there in training, given its viewings against `other`.
-pub fn solve_one(other: &[f32], gram: &[f32], weights: &Weights, columns: &[u32], values: &[f32], stride: usize) -> Vec<f32> {
+pub fn solve_one(
+    other: &[f32],
+    gram: &[f32],
+    weights: &Weights,
+    columns: &[u32],
+    values: &[f32],
+    stride: usize,
+) -> Vec<f32> {
     let kernel = kernel::best();
     let mut room = Room::new(kernel, stride);
     let held = other.len() / stride;

@@ -59,13 +59,7 @@ impl Convention {
         match self {
             Self::Spark => Weights { right_shift: 1.0, by_count: lambda, ..zero },
             Self::Implicit => Weights { matrix_shift: -1.0, plain: lambda, ..zero },
-            Self::Ials => Weights {
-                unseen: 1.0 / alpha,
-                scale: 1.0,
-                by_count: lambda,
-                by_all: lambda / alpha,
-                ..zero
-            },
+            Self::Ials => Weights { unseen: 1.0 / alpha, scale: 1.0, by_count: lambda, by_all: lambda / alpha, ..zero },
         }
     }
 }

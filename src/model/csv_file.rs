@@ -53,10 +53,17 @@ impl CsvFile {
 pub fn missing_column(path: &Path, name: &str, header: &str) -> ModelError {
     let other = [';', '\t', '|'].into_iter().find(|c| header.contains(*c));
     let hint = match other {
-        Some(c) if !header.contains(',') => format!("columns are separated by commas here; this file seems to use {c:?}"),
+        Some(c) if !header.contains(',') => {
+            format!("columns are separated by commas here; this file seems to use {c:?}")
+        }
         _ => format!("the first line names the columns, and one of them must be {name} (any order, any case)"),
     };
-    ModelError::Line { path: path.to_owned(), line: 1, what: format!("column {name} is missing; found {}", shown(header.as_bytes())), hint }
+    ModelError::Line {
+        path: path.to_owned(),
+        line: 1,
+        what: format!("column {name} is missing; found {}", shown(header.as_bytes())),
+        hint,
+    }
 }
 
 fn unreadable(path: &Path, error: &csv::Error) -> ModelError {
@@ -86,6 +93,16 @@ pub fn not_utf8(path: &Path, line: u64, bytes: &[u8], at: usize) -> ModelError {
     let wide = line == 1 && (bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]));
     let encoding = if wide { "UTF-16" } else { "ISO-8859-1" };
     let what = format!("byte 0x{:02X} is not UTF-8", bytes.get(at).copied().unwrap_or_default());
-    let hint = format!("convert the file first, for example: iconv -f {encoding} -t UTF-8 {} > utf8.csv", path.display());
+    let hint =
+        format!("convert the file first, for example: iconv -f {encoding} -t UTF-8 {} > utf8.csv", path.display());
     ModelError::Line { path: path.to_owned(), line, what, hint }
+}
+
+/// Returns a field as a CSV file holds it: in quotation marks where it needs them.
+pub fn quoted(field: &str) -> String {
+    if field.contains(['"', ',', '\n', '\r']) || field.trim() != field {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field.to_owned()
+    }
 }

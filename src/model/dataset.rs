@@ -121,14 +121,26 @@ impl Dataset {
         let began = std::time::Instant::now();
         for (path, size) in source.interactions.iter().zip(sizes) {
             let layout = Layout::detect(path, source.format, source.event)?;
-            each_piece(path, stop, |text, first| layout.parse(text, first), |rows, read| {
-                gathered.take(rows);
-                let done = (before + read as f64 / 1e6).min(total);
-                let left_s = Some(began.elapsed().as_secs_f64() * (total - done) / done.max(0.01));
-                let note = String::new();
-                tell(Progress { task: "reading viewings".into(), done, total: Some(total), unit: "MB".into(), left_s, note });
-                Ok(())
-            })?;
+            each_piece(
+                path,
+                stop,
+                |text, first| layout.parse(text, first),
+                |rows, read| {
+                    gathered.take(rows);
+                    let done = (before + read as f64 / 1e6).min(total);
+                    let left_s = Some(began.elapsed().as_secs_f64() * (total - done) / done.max(0.01));
+                    let note = String::new();
+                    tell(Progress {
+                        task: "reading viewings".into(),
+                        done,
+                        total: Some(total),
+                        unit: "MB".into(),
+                        left_s,
+                        note,
+                    });
+                    Ok(())
+                },
+            )?;
             before += size as f64 / 1e6;
         }
         gathered.settle(source, durations.as_ref())

@@ -68,8 +68,14 @@ pub fn describe(folder: &Path, stop: &Stop, tell: Tell) -> Result<Description, M
     // Counts keep values as they stand; a file without the column is read as one viewing a row.
     let valued = super::rows::Layout::detect(&interactions, Format::Personalize, EventValue::Completion)?.has_value();
     let event = if valued { EventValue::Count } else { EventValue::None };
-    let source =
-        Source { interactions: vec![interactions], items: None, users: None, format: Format::Personalize, event, since: None };
+    let source = Source {
+        interactions: vec![interactions],
+        items: None,
+        users: None,
+        format: Format::Personalize,
+        event,
+        since: None,
+    };
     let data = Dataset::read(&source, stop, tell)?;
     let mut seen = vec![0_u64; data.programmes.len()];
     data.programme.iter().for_each(|p| seen[*p as usize] += 1);
@@ -107,7 +113,8 @@ pub fn describe(folder: &Path, stop: &Stop, tell: Tell) -> Result<Description, M
         let file = CsvFile::open(&path)?;
         let id = file.needed("ITEM_ID")?;
         out.items = Some(file.rows.len() as u64);
-        out.unseen_items = Some(file.rows.iter().filter(|(_, row)| data.programmes.find(&row[id]).is_none()).count() as u64);
+        out.unseen_items =
+            Some(file.rows.iter().filter(|(_, row)| data.programmes.find(&row[id]).is_none()).count() as u64);
     }
     if let Some(path) = optional("heldout.csv") {
         out.heldout = Some(CsvFile::open(&path)?.rows.len() as u64);

@@ -39,7 +39,9 @@ impl EventValue {
     pub fn rule(self) -> &'static str {
         match self {
             Self::Completion => "of several rows the highest completion is kept, at the latest time",
-            Self::Seconds => "the seconds of several rows are added, then divided by DURATION_S (at most 1), at the latest time",
+            Self::Seconds => {
+                "the seconds of several rows are added, then divided by DURATION_S (at most 1), at the latest time"
+            }
             Self::Count => "the counts of several rows are added, at the latest time",
             Self::Stars => "of several rows the latest stars are kept",
             Self::None => "several rows count as one, at the latest time",

@@ -284,9 +284,8 @@ fn exchange(one: &Path, other: &Path) -> io::Result<()> {
     let path = |p: &Path| std::ffi::CString::new(p.as_os_str().as_bytes()).map_err(io::Error::other);
     let (one, other) = (path(one)?, path(other)?);
     // SAFETY: two paths that end in zero bytes and live through the call.
-    let failed = unsafe {
-        libc::renameat2(libc::AT_FDCWD, one.as_ptr(), libc::AT_FDCWD, other.as_ptr(), libc::RENAME_EXCHANGE)
-    };
+    let failed =
+        unsafe { libc::renameat2(libc::AT_FDCWD, one.as_ptr(), libc::AT_FDCWD, other.as_ptr(), libc::RENAME_EXCHANGE) };
     if failed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
@@ -295,10 +294,13 @@ fn write_into(folder: &Path, parts: &Parts<'_>) -> io::Result<String> {
     let rank = parts.training.rank;
     for (side, names) in [("viewer", parts.viewers), ("programme", parts.programmes)] {
         let mut end = 0;
-        out.array(&format!("{side}_ends"), names.iter().map(|id| {
-            end += id.len() as u64;
-            end.to_le_bytes()
-        }))?;
+        out.array(
+            &format!("{side}_ends"),
+            names.iter().map(|id| {
+                end += id.len() as u64;
+                end.to_le_bytes()
+            }),
+        )?;
         out.array(&format!("{side}_text"), names.iter())?;
         let mut order: Vec<u32> = (0..names.len() as u32).collect();
         order.sort_unstable_by(|a, b| names.get(*a).cmp(names.get(*b)));

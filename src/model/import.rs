@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use super::consent::{Answer, Consent};
-use super::csv_file::{CsvFile, utf8};
+use super::csv_file::{CsvFile, quoted, utf8};
 use super::dataset::{Dataset, Source};
 use super::error::ModelError;
 use super::event_value::EventValue;
@@ -125,12 +125,4 @@ fn movies(path: &Path) -> Result<String, ModelError> {
 fn joined<'a>(fields: impl Iterator<Item = &'a str>) -> String {
     let fields: Vec<String> = fields.map(quoted).collect();
     fields.join(",") + "\n"
-}
-
-fn quoted(field: &str) -> String {
-    if field.contains(['"', ',', '\n', '\r']) || field.trim() != field {
-        format!("\"{}\"", field.replace('"', "\"\""))
-    } else {
-        field.to_owned()
-    }
 }

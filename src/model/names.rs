@@ -88,7 +88,8 @@ fn hash(bytes: &[u8]) -> u64 {
     let chunks = bytes.chunks_exact(8);
     let mut tail = [0; 8];
     tail[..chunks.remainder().len()].copy_from_slice(chunks.remainder());
-    let head = chunks.fold(bytes.len() as u64, |h, c| mix(h, u64::from_le_bytes([c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]])));
+    let head = chunks
+        .fold(bytes.len() as u64, |h, c| mix(h, u64::from_le_bytes([c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]])));
     mix(head, u64::from_le_bytes(tail))
 }
 

@@ -13,39 +13,49 @@ use crate::stop::Stop;
 const AT_ONCE: usize = 4096;
 
 /// Makes each viewer's list, highest score first and without what they saw, and hands them over in the viewers' order.
+/// `threads` 0 is one a core.
 pub fn top_lists(
     model: &Model,
     top: usize,
     threads: usize,
     stop: &Stop,
-    mut each: impl FnMut(u32, &[(u32, f32)]) + Send,
+    each: impl FnMut(u32, &[(u32, f32)]) + Send,
+) -> Result<(), ModelError> {
+    let viewers: Vec<u32> = (0..model.viewers() as u32).collect();
+    pool(threads)?.install(|| lists_of(model, &viewers, top, stop, each))
+}
+
+/// Makes the lists of some viewers, handed over in the order asked for; runs on the rayon pool it is called in.
+pub fn lists_of(
+    model: &Model,
+    viewers: &[u32],
+    top: usize,
+    stop: &Stop,
+    mut each: impl FnMut(u32, &[(u32, f32)]),
 ) -> Result<(), ModelError> {
     let tiles = model.tiles();
-    pool(threads)?.install(|| {
-        for from in (0..model.viewers()).step_by(AT_ONCE) {
-            if stop.requested() {
-                return Err(ModelError::Stopped);
-            }
-            let viewers: Vec<u32> = (from as u32..model.viewers().min(from + AT_ONCE) as u32).collect();
-            let lists: Vec<Vec<Vec<(u32, f32)>>> = viewers
-                .par_chunks(TOGETHER)
-                .map_init(
-                    || Scores::new(tiles),
-                    |scores, group| {
-                        scores.score(tiles, group.iter().map(|v| (model.viewer_factors(*v), model.seen(*v))));
-                        let list = |i| {
-                            let mut best = Vec::with_capacity(top + 1);
-                            highest(scores.of(i, tiles), top, &mut best);
-                            best
-                        };
-                        (0..group.len()).map(list).collect()
-                    },
-                )
-                .collect();
-            viewers.iter().zip(lists.iter().flatten()).for_each(|(v, list)| each(*v, list));
+    for some in viewers.chunks(AT_ONCE) {
+        if stop.requested() {
+            return Err(ModelError::Stopped);
         }
-        Ok(())
-    })
+        let lists: Vec<Vec<Vec<(u32, f32)>>> = some
+            .par_chunks(TOGETHER)
+            .map_init(
+                || Scores::new(tiles),
+                |scores, group| {
+                    scores.score(tiles, group.iter().map(|v| (model.viewer_factors(*v), model.seen(*v))));
+                    let list = |i| {
+                        let mut best = Vec::with_capacity(top.min(model.programmes()) + 1);
+                        highest(scores.of(i, tiles), top, &mut best);
+                        best
+                    };
+                    (0..group.len()).map(list).collect()
+                },
+            )
+            .collect();
+        some.iter().zip(lists.iter().flatten()).for_each(|(v, list)| each(*v, list));
+    }
+    Ok(())
 }
 
 /// Returns the highest scores for one viewer's factors, without what is in `seen`.
@@ -53,7 +63,7 @@ pub fn top_for(factors: &[f32], model: &Model, seen: &[u32], top: usize) -> Vec<
     let tiles = model.tiles();
     let mut scores = Scores::new(tiles);
     scores.score(tiles, std::iter::once((factors, seen)));
-    let mut best = Vec::with_capacity(top + 1);
+    let mut best = Vec::with_capacity(top.min(model.programmes()) + 1);
     highest(scores.of(0, tiles), top, &mut best);
     best
 }

@@ -65,7 +65,11 @@ impl Layout {
         let line = std::str::from_utf8(line).map_err(|e| not_utf8(path, 1, line, e.valid_up_to()))?;
         let line = line.trim_start_matches('\u{feff}').trim_end();
         if line.is_empty() {
-            return Err(ModelError::file(path, "is empty, or begins with an empty line", "the first line names the columns"));
+            return Err(ModelError::file(
+                path,
+                "is empty, or begins with an empty line",
+                "the first line names the columns",
+            ));
         }
         match format {
             Format::Personalize => Self::personalize(path, line, event),
@@ -101,7 +105,8 @@ impl Layout {
             let hint = "MovieLens files hold user::item::rating::timestamp, or the same with commas or tabs";
             return Err(ModelError::file(path, format!("its first line, {}, is no row", shown(line.as_bytes())), hint));
         };
-        let fields: Vec<String> = line.split(separator).map(|c| c.trim().trim_matches('"').to_ascii_lowercase()).collect();
+        let fields: Vec<String> =
+            line.split(separator).map(|c| c.trim().trim_matches('"').to_ascii_lowercase()).collect();
         let find = |names: &[&str]| fields.iter().position(|c| names.contains(&c.as_str()));
         let names = ["user", "item", "rating", "timestamp"];
         let header = fields.first().is_some_and(|f| f.starts_with("user"));
@@ -109,7 +114,8 @@ impl Layout {
         let [viewer, programme, value, at] = if header {
             [
                 find(&["userid", "user_id", "user"]).ok_or_else(|| missing("userId"))?,
-                find(&["movieid", "movie_id", "itemid", "item_id", "item", "movie"]).ok_or_else(|| missing("movieId"))?,
+                find(&["movieid", "movie_id", "itemid", "item_id", "item", "movie"])
+                    .ok_or_else(|| missing("movieId"))?,
                 find(&["rating", "stars"]).ok_or_else(|| missing("rating"))?,
                 find(&["timestamp"]).ok_or_else(|| missing("timestamp"))?,
             ]
@@ -238,7 +244,11 @@ impl Layout {
         let seconds: i64 =
             whole.parse().map_err(|_| (format!("{name} {} is not a time", shown(text.as_bytes())), hint()))?;
         u32::try_from(seconds).map_err(|_| {
-            let hint = if seconds > 100_000_000_000 { "it looks like milliseconds: divide by 1000".to_owned() } else { hint() };
+            let hint = if seconds > 100_000_000_000 {
+                "it looks like milliseconds: divide by 1000".to_owned()
+            } else {
+                hint()
+            };
             (format!("{name} {seconds} is outside 1970 to 2106"), hint)
         })
     }

@@ -72,7 +72,8 @@ mod tests {
     fn the_highest_come_in_order_and_ties_by_index() {
         let mut scores: Vec<f32> = (0..64).map(|i| ((i * 37) % 16) as f32).collect();
         scores[5] = f32::NEG_INFINITY;
-        let mut expected: Vec<(u32, f32)> = (0..64_u32).map(|i| (i, scores[i as usize])).filter(|s| s.1.is_finite()).collect();
+        let mut expected: Vec<(u32, f32)> =
+            (0..64_u32).map(|i| (i, scores[i as usize])).filter(|s| s.1.is_finite()).collect();
         expected.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         let mut best = Vec::new();
         for top in [1, 7, 63, 64, 100] {

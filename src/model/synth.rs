@@ -22,12 +22,12 @@ const CHANNELS: [&str; 6] = ["ch-one", "ch-nine", "ch-six", "kids", "film", "tee
 const DEVICES: [&str; 5] = ["tv", "web", "ios", "android", "tablet"];
 const COUNTRIES: [(&str, f64); 5] = [("FR", 0.45), ("NL", 0.2), ("BE", 0.15), ("HR", 0.1), ("HU", 0.1)];
 const FIRST: [&str; 16] = [
-    "Silent", "Golden", "Last", "Hidden", "Northern", "Open", "Broken", "Little", "Blue", "Second", "Wild", "Long", "Secret",
-    "Bright", "Late", "Distant",
+    "Silent", "Golden", "Last", "Hidden", "Northern", "Open", "Broken", "Little", "Blue", "Second", "Wild", "Long",
+    "Secret", "Bright", "Late", "Distant",
 ];
 const SECOND: [&str; 16] = [
-    "Harbour", "Kitchen", "Summer", "Island", "Court", "Garden", "Signal", "Family", "River", "Match", "Street", "Voice",
-    "Mountain", "Letter", "Night", "Journey",
+    "Harbour", "Kitchen", "Summer", "Island", "Court", "Garden", "Signal", "Family", "River", "Match", "Street",
+    "Voice", "Mountain", "Letter", "Night", "Journey",
 ];
 /// 2025-06-15 00:00 UTC, and ninety days from there.
 const BEGIN: u32 = 1_749_945_600;
@@ -37,8 +37,7 @@ const LEANINGS: usize = 64;
 const AXES: usize = 3;
 const CONSENT: f64 = 0.9;
 /// Of a thousand viewings, how many begin in each hour of the day: evenings are full.
-const HOURS: [u32; 24] =
-    [22, 12, 6, 4, 3, 4, 8, 16, 22, 24, 26, 30, 42, 40, 36, 36, 40, 52, 72, 98, 128, 132, 96, 51];
+const HOURS: [u32; 24] = [22, 12, 6, 4, 3, 4, 8, 16, 22, 24, 26, 30, 42, 40, 36, 36, 40, 52, 72, 98, 128, 132, 96, 51];
 
 /// How large the platform is.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,17 +104,26 @@ pub fn write(folder: &Path, size: &Size, stop: &Stop, tell: Tell) -> Result<Made
 /// Returns a generator of its own for each purpose, and for each viewer.
 fn drawing(seed: u64, purpose: u64) -> Pcg64 {
     // Multiplied by an odd constant, so that no two (seed, purpose) that people use meet.
-    Pcg64::seed_from_u64(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(purpose).wrapping_mul(0xD134_2543_DE82_EF95))
+    Pcg64::seed_from_u64(
+        seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(purpose).wrapping_mul(0xD134_2543_DE82_EF95),
+    )
 }
 
 fn check(size: &Size) -> Result<(), ModelError> {
     let most = most_each(size) * size.viewers;
     if size.viewers == 0 || size.programmes < 16 {
-        return Err(ModelError::asked("a platform has at least one viewer and 16 programmes", "raise --viewers or --programmes"));
+        return Err(ModelError::asked(
+            "a platform has at least one viewer and 16 programmes",
+            "raise --viewers or --programmes",
+        ));
     }
     if size.viewings < size.viewers * 2 || size.viewings > most {
-        let what = format!("{} viewings do not fit {} viewers and {} programmes", size.viewings, size.viewers, size.programmes);
-        let hint = format!("choose --viewings between {} (two a viewer) and {most} (half of all pairs)", size.viewers * 2);
+        let what = format!(
+            "{} viewings do not fit {} viewers and {} programmes",
+            size.viewings, size.viewers, size.programmes
+        );
+        let hint =
+            format!("choose --viewings between {} (two a viewer) and {most} (half of all pairs)", size.viewers * 2);
         return Err(ModelError::asked(what, hint));
     }
     Ok(())
@@ -177,9 +185,11 @@ impl Programmes {
         }
         let popularity: Vec<f64> = order.iter().map(|rank| 1.0 / (*rank as f64 + 1.0).powf(0.9)).collect();
         // Each genre has something in it, whatever the seed.
-        let genre: Vec<usize> =
-            (0..n).map(|i| if i < 2 * GENRES.len() { i % GENRES.len() } else { random.random_range(0..GENRES.len()) }).collect();
-        let axes: Vec<[f64; AXES]> = (0..n).map(|_| std::array::from_fn(|_| StandardNormal.sample(&mut random))).collect();
+        let genre: Vec<usize> = (0..n)
+            .map(|i| if i < 2 * GENRES.len() { i % GENRES.len() } else { random.random_range(0..GENRES.len()) })
+            .collect();
+        let axes: Vec<[f64; AXES]> =
+            (0..n).map(|_| std::array::from_fn(|_| StandardNormal.sample(&mut random))).collect();
         let directions: Vec<[f64; AXES]> = (0..LEANINGS)
             .map(|_| {
                 std::array::from_fn(|_| {
@@ -382,13 +392,16 @@ impl<'a> Files<'a> {
     fn append(&mut self, text: &Text) -> Result<(), ModelError> {
         self.heldout.extend_from_slice(&text.heldout);
         self.users.extend_from_slice(&text.users);
-        self.interactions.write_all(&text.interactions).map_err(ModelError::writing(&self.folder.join("interactions.csv")))
+        self.interactions
+            .write_all(&text.interactions)
+            .map_err(ModelError::writing(&self.folder.join("interactions.csv")))
     }
 
     fn finish(mut self, items: &[u8]) -> Result<(), ModelError> {
         let path = self.folder.join("interactions.csv");
         self.interactions.flush().map_err(ModelError::writing(&path))?;
-        for (name, bytes) in [("heldout.csv", &self.heldout[..]), ("users.csv", &self.users[..]), ("items.csv", items)] {
+        for (name, bytes) in [("heldout.csv", &self.heldout[..]), ("users.csv", &self.users[..]), ("items.csv", items)]
+        {
             let path = self.folder.join(format!(".{name}.part"));
             fs::write(&path, bytes).map_err(ModelError::writing(&path))?;
         }

@@ -47,11 +47,17 @@ impl Ask {
         }
         for (name, value) in [("regularization", self.regularization), ("alpha", self.alpha)] {
             if !value.is_finite() || value <= 0.0 {
-                return wrong(format!("{name} {value} is not above 0"), "leave the flag out for a value that does well");
+                return wrong(
+                    format!("{name} {value} is not above 0"),
+                    "leave the flag out for a value that does well",
+                );
             }
         }
         if self.half_life.is_some_and(|h| h.is_zero()) {
-            return wrong("a half-life of 0 leaves nothing".to_owned(), "leave --half-life out to weigh all viewings alike");
+            return wrong(
+                "a half-life of 0 leaves nothing".to_owned(),
+                "leave --half-life out to weigh all viewings alike",
+            );
         }
         Ok(())
     }

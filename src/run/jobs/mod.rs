@@ -2,4 +2,11 @@
 
 pub mod canary_simulate;
 pub mod cost;
+pub mod describe;
+pub mod evaluate;
+pub mod import;
 pub mod load;
+pub mod model_work;
+pub mod recommend;
+pub mod synth;
+pub mod train;
