@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::config::Target;
+use super::config::{Target, Watched};
 use super::session::Session;
 use crate::load::dress::{Tokens, check_header};
 use crate::load::target::Address;
@@ -62,14 +62,7 @@ impl Aim {
             }
             (None, name) => {
                 let name = name.as_deref().unwrap_or(LOCAL);
-                let known = targets.get(name).cloned().or_else(|| (name == LOCAL).then(|| local(&session.home)));
-                let known = known.ok_or_else(|| {
-                    let all = targets.keys().map(String::as_str).chain([LOCAL]);
-                    let near = crate::toml_file::nearest(name, all.clone());
-                    let known = all.collect::<Vec<_>>().join(", ");
-                    let hint = near.map_or(format!("known: {known}"), |n| format!("did you mean `{n}`?"));
-                    RunError::misuse(format!("serin.toml names no target `{name}`; {hint}"))
-                })?;
+                let known = named(session, name)?;
                 (name.to_owned(), Address::parse(&known.url)?, Some(known))
             }
         };
@@ -104,6 +97,19 @@ impl Aimed {
     }
 }
 
+/// Returns the target of that name; `local` needs no configuration.
+pub fn named(session: &Session, name: &str) -> Result<Target, RunError> {
+    let targets = &session.config.targets;
+    let known = targets.get(name).cloned().or_else(|| (name == LOCAL).then(|| local(&session.home)));
+    known.ok_or_else(|| {
+        let all = targets.keys().map(String::as_str).chain([LOCAL]);
+        let near = crate::toml_file::nearest(name, all.clone());
+        let known = all.collect::<Vec<_>>().join(", ");
+        let hint = near.map_or(format!("known: {known}"), |n| format!("did you mean `{n}`?"));
+        RunError::misuse(format!("serin.toml names no target `{name}`; {hint}"))
+    })
+}
+
 fn local(home: &Path) -> Target {
     let secret = home.join(LOCAL_SECRET);
     Target {
@@ -114,10 +120,12 @@ fn local(home: &Path) -> Target {
         audience: None,
         issuer: None,
         token_per_viewer: false,
+        watch: Watched::default(),
     }
 }
 
-fn tokens(name: &str, target: &Target) -> Result<Option<Tokens>, RunError> {
+/// Returns the recipe of a target's tokens, where it has one.
+pub fn tokens(name: &str, target: &Target) -> Result<Option<Tokens>, RunError> {
     let secret = match (&target.secret_env, &target.secret_file) {
         (Some(variable), _) => match std::env::var(variable) {
             Ok(secret) if !secret.is_empty() => secret.into_bytes(),

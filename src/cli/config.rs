@@ -32,6 +32,32 @@ pub struct Target {
     /// Whether each viewer has an own token, with the viewer as its subject.
     #[serde(default)]
     pub token_per_viewer: bool,
+    #[serde(default)]
+    pub watch: Watched,
+}
+
+/// What `serin check` and `serin watch` need to know of a target; all of it may be left out.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Watched {
+    /// Viewers who are known to have a list.
+    pub viewers: Vec<String>,
+    /// Each process by its own address, where the url is only a front door.
+    pub instances: Vec<String>,
+    /// The root of a Prometheus that scrapes the target, and what narrows it: `job="recs"`.
+    pub prometheus: Option<String>,
+    pub selector: Option<String>,
+    /// What is promised: `p99 < 120ms`, `errors < 0.5%`.
+    pub objectives: Vec<String>,
+    /// Further limits: the store's p90, ages, and the rate that the target is known to hold.
+    pub store_latency: Option<String>,
+    pub catalogue_age: Option<String>,
+    pub model_age: Option<String>,
+    pub clock_skew: Option<String>,
+    pub rate: Option<f64>,
+    pub runbook: Option<String>,
+    pub owner: Option<String>,
+    pub dashboards: Vec<String>,
 }
 
 impl Config {

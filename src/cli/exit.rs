@@ -27,13 +27,22 @@ impl From<Exit> for ExitCode {
     }
 }
 
+impl Exit {
+    pub fn from_verdict(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Go => Self::Go,
+            Verdict::No => Self::No,
+            Verdict::CannotTell => Self::CannotTell,
+        }
+    }
+}
+
 impl From<&Summary> for Exit {
     fn from(summary: &Summary) -> Self {
         match summary.verdict {
             _ if summary.stopped => Self::Stopped,
-            None | Some(Verdict::Go) => Self::Go,
-            Some(Verdict::No) => Self::No,
-            Some(Verdict::CannotTell) => Self::CannotTell,
+            None => Self::Go,
+            Some(verdict) => Self::from_verdict(verdict),
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod aim;
 pub mod commands;
 pub mod config;
+pub mod deployment;
 pub mod exit;
 pub mod headless;
 pub mod plain;

@@ -46,7 +46,8 @@ impl Tokens {
         Self { key, algorithm, audience: None, issuer: None, per_viewer: false, ttl_s: 900, claims }
     }
 
-    fn mint(&self, subject: &str, now_s: u64) -> Result<String, LoadError> {
+    /// Makes one token.
+    pub fn mint(&self, subject: &str, now_s: u64) -> Result<String, LoadError> {
         #[derive(Serialize)]
         struct Claims<'a> {
             sub: &'a str,

@@ -5,6 +5,7 @@ pub mod exposition;
 pub mod history;
 pub mod http;
 pub mod names;
+pub mod probe;
 pub mod sample;
 pub mod series;
 pub mod source;

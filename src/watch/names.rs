@@ -37,6 +37,11 @@ pub const CLOCK: &str = "serin_clock_seconds";
 /// 1 when ready.
 pub const READY: &str = "serin_ready";
 
+/// Routes that machines ask, not viewers.
+fn is_upkeep(route: &str) -> bool {
+    matches!(route, "/health" | "/metrics" | "/openapi.json" | "none")
+}
+
 /// Folds the series of one instance into a sample, or `None` where none of them is ours.
 pub fn sample(at: f64, instance: &str, arm: &str, readings: &[Reading]) -> Option<Sample> {
     let mut sample = Sample { arm: arm.to_owned(), ..Sample::new(at, instance) };
@@ -54,6 +59,10 @@ fn fold(sample: &mut Sample, reading: &Reading) {
     let label = |name| reading.label(name).unwrap_or_default();
     if sample.arm.is_empty() && matches!(label("arm"), "stable" | "canary") {
         label("arm").clone_into(&mut sample.arm);
+    }
+    if is_upkeep(label("route")) {
+        // A target that answered nobody yet has answered nobody: zero, not unknown.
+        return sample.add(Signal::Requests, 0.0);
     }
     let gauge = match reading.name.as_str() {
         REQUESTS => {

@@ -70,6 +70,11 @@ impl Series {
         self.instances.values().filter_map(|s| s.last()).map(|s| s.at).max_by(f64::total_cmp)
     }
 
+    /// Returns the samples of each instance, oldest first.
+    pub fn each(&self) -> impl Iterator<Item = &[Sample]> {
+        self.instances.values().map(Vec::as_slice)
+    }
+
     /// Returns the newest sample of each instance.
     pub fn last_each(&self) -> impl Iterator<Item = &Sample> {
         self.instances.values().filter_map(|s| s.last())

@@ -1,0 +1,71 @@
+//! A target by its name: what serin.toml says of it, as what a check and a watch need.
+
+use super::aim;
+use super::config::Target;
+use super::session::Session;
+use crate::incident::gather::{Deployment, Instance};
+use crate::incident::scene::Limits;
+use crate::judge::objective::{Figure, Metric, Objective};
+use crate::run::error::RunError;
+use crate::stats::units::parse_duration;
+
+/// Returns the target of that name, as serin.toml knows it.
+pub fn named(session: &Session, name: &str) -> Result<Deployment, RunError> {
+    configured(name, &aim::named(session, name)?)
+}
+
+fn configured(name: &str, target: &Target) -> Result<Deployment, RunError> {
+    let watched = &target.watch;
+    let about = |what: String| RunError::misuse(format!("targets.{name}: {what}"));
+    let mut limits = Limits { rate: watched.rate, ..Limits::default() };
+    let ages = [
+        (&watched.catalogue_age, &mut limits.catalogue_age_s),
+        (&watched.model_age, &mut limits.model_age_s),
+        (&watched.clock_skew, &mut limits.skew_s),
+    ];
+    for (asked, limit) in ages {
+        if let Some(text) = asked {
+            *limit = parse_duration(text).map_err(about)?.as_secs_f64();
+        }
+    }
+    if let Some(text) = &watched.store_latency {
+        limits.store_ms = parse_duration(text).map_err(about)?.as_secs_f64() * 1000.0;
+    }
+    for text in &watched.objectives {
+        let objective = Objective::parse(text).map_err(about)?;
+        match objective.metric {
+            Metric::Errors(None) => limits.errors = objective.limit,
+            Metric::Latency(Figure::Quantile(q)) | Metric::Service(Figure::Quantile(q)) => {
+                (limits.quantile, limits.latency_ms) = (q, objective.limit);
+            }
+            _ => return Err(about(format!("`{text}` is known of a run only; a check knows quantiles and errors"))),
+        }
+    }
+    let front = |url: &str| Instance { name: "api".to_owned(), url: url.to_owned(), arm: String::new() };
+    let instances = match watched.instances.as_slice() {
+        [] => vec![front(&target.url)],
+        several => several.iter().map(|url| Instance { name: address(url), ..front(url) }).collect(),
+    };
+    Ok(Deployment {
+        name: name.to_owned(),
+        url: target.url.clone(),
+        instances,
+        tokens: aim::tokens(name, target)?,
+        viewers: watched.viewers.clone(),
+        prometheus: watched.prometheus.clone().map(|url| (url, watched.selector.clone().unwrap_or_default())),
+        limits,
+        help: help(target),
+    })
+}
+
+fn address(url: &str) -> String {
+    url.split("://").nth(1).unwrap_or(url).trim_end_matches('/').to_owned()
+}
+
+fn help(target: &Target) -> Vec<String> {
+    let watched = &target.watch;
+    let mut help: Vec<_> = watched.runbook.iter().map(|r| format!("open the runbook {r}")).collect();
+    help.extend(watched.owner.iter().map(|o| format!("call {o}")));
+    help.extend(watched.dashboards.iter().map(|d| format!("look at {d}")));
+    help
+}

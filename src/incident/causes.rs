@@ -1,0 +1,368 @@
+//! The twelve causes, each told by what only it does; none knows which fault anybody set.
+
+use super::scene::{Scene, age};
+use crate::stats::units::{Millis, Share};
+use crate::watch::probe::{Probed, Reply};
+use crate::watch::sample::{Sample, Signal, Timing};
+use crate::watch::series::{Series, Spell};
+
+/// What the numbers make likely.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Suspect {
+    pub cause: &'static str,
+    /// How surely this sign belongs to this cause; the surest comes first.
+    pub weight: u32,
+    pub spell: Spell,
+    pub because: String,
+}
+
+/// The causes by the names under which `serin stack break` makes them, and how each is told.
+pub const CAUSES: [(&str, fn(&Scene) -> Option<Suspect>); 12] = [
+    ("clock-skew", clock_skew),
+    ("key-rotated", key_rotated),
+    ("capacity-cut", capacity_cut),
+    ("canary-bad", canary_bad),
+    ("replica-dead", replica_dead),
+    ("quota-reached", quota_reached),
+    ("store-throttled", store_throttled),
+    ("retry-storm", retry_storm),
+    ("store-slow", store_slow),
+    ("bad-model", bad_model),
+    ("catalogue-stale", catalogue_stale),
+    ("metrics-dead", metrics_dead),
+];
+
+/// Below this many events nothing is said: two errors are no storm.
+const FEW: f64 = 3.0;
+
+fn suspect(cause: &'static str, weight: u32, spell: Spell, because: impl Into<String>) -> Suspect {
+    Suspect { cause, weight, spell, because: because.into() }
+}
+
+/// A share that is over a limit and counts at least a few; `None` without anything to be a share of.
+fn over(series: &Series, part: Signal, whole: Signal, limit: f64) -> impl Fn(f64, f64) -> Option<bool> {
+    move |from, to| {
+        let share = series.share(part, whole, from, to)?;
+        let amount = series.growth(part, from, to).map_or(0.0, |g| g.amount);
+        Some(share > limit && amount >= FEW)
+    }
+}
+
+/// The share and the amount within a spell, for a sentence.
+fn within(series: &Series, part: Signal, whole: Signal, spell: Spell, now: f64) -> (Share, f64) {
+    let to = spell.ended.unwrap_or(now);
+    let share = series.share(part, whole, spell.began, to).unwrap_or(0.0);
+    (Share(share), series.growth(part, spell.began, to).map_or(0.0, |g| g.amount))
+}
+
+fn replies<'a>(scene: &'a Scene, which: impl Fn(&Reply) -> bool + 'a) -> impl Iterator<Item = &'a Reply> {
+    scene.probed.iter().flat_map(|p: &Probed| &p.replies).filter(move |r| which(r))
+}
+
+/// A spell that the probe alone saw: it lasts, and began when nobody knows.
+fn just_now(scene: &Scene) -> Spell {
+    Spell { began: scene.began, ended: None }
+}
+
+pub fn clock_skew(scene: &Scene) -> Option<Suspect> {
+    let off = |s: &Sample| s.get(Signal::Clock).map(|c| c - s.at);
+    let limit = scene.limits.skew_s;
+    let worst = scene.series.last_each().filter(|s| s.at >= scene.began - 1.0);
+    let worst =
+        worst.filter_map(|s| Some((off(s)?, s.instance.clone()))).max_by(|a, b| a.0.abs().total_cmp(&b.0.abs()))?;
+    let far = |from: f64, to: f64| {
+        let clocks = scene.series.each().flatten().filter(|s| s.at > from && s.at <= to).filter_map(off);
+        clocks.map(|o| o.abs() > limit).reduce(|a, b| a || b)
+    };
+    let spell = scene.spell(&scene.series, far).filter(|s| s.ended.is_some() || worst.0.abs() > limit);
+    let spell = spell.or_else(|| (worst.0.abs() > limit).then(|| just_now(scene)))?;
+    let (way, refused) = (if worst.0 > 0.0 { "ahead" } else { "behind" }, Signal::RefusedTime);
+    let because = match spell.ended {
+        Some(_) => "the target's clock was off, and is right again".to_owned(),
+        None => {
+            let tokens = scene.series.growth(refused, spell.began, scene.now).map_or(0.0, |g| g.amount);
+            let tokens =
+                if tokens > 0.0 { format!("; {tokens:.0} tokens refused for their time") } else { String::new() };
+            format!("the clock of {} is {} {way} of ours{tokens}", worst.1, age(worst.0.abs()))
+        }
+    };
+    Some(suspect("clock-skew", 95, spell, because))
+}
+
+pub fn key_rotated(scene: &Scene) -> Option<Suspect> {
+    let series = scene.stable();
+    // Tokens refused for their time are the clock's doing, or their maker's.
+    let signed_wrong = |from: f64, to: f64| {
+        let requests = series.growth(Signal::Requests, from, to).filter(|r| r.amount > 0.0)?.amount;
+        let grown = |s| series.growth(s, from, to).map_or(0.0, |g| g.amount);
+        let refused = grown(Signal::Refused) - grown(Signal::RefusedTime);
+        Some(refused >= FEW && refused / requests > 0.05)
+    };
+    let ours = replies(scene, |r| matches!(r.status, Some(401 | 403))).count();
+    let asked = scene.probed.as_ref().filter(|p| p.token).map_or(0, |p| p.replies.len());
+    let spell = scene.spell(&series, signed_wrong);
+    let refused_us = asked > 0 && ours * 2 > asked;
+    let spell = match spell {
+        // Strangers with bad tokens are no rotation, as long as ours is taken.
+        Some(s) if s.ended.is_none() && asked > 0 && ours == 0 => Spell { ended: Some(scene.began), ..s },
+        Some(s) => s,
+        None if refused_us => just_now(scene),
+        None => return None,
+    };
+    if clock_skew(scene).is_some_and(|s| s.spell.ended.is_none()) && !scene.spell(&series, signed_wrong).is_some() {
+        return None;
+    }
+    let (share, count) = within(&series, Signal::Refused, Signal::Requests, spell, scene.now);
+    let because = match (asked, ours) {
+        (0, _) => format!("{count:.0} tokens refused ({share} of requests), and not for their time"),
+        _ => format!("our own fresh token was refused {ours} of {asked} times; {count:.0} refusals in all ({share})"),
+    };
+    Some(suspect("key-rotated", 92, spell, because))
+}
+
+/// The provisioned capacity that was, and is: the newest fall within the span and the day before.
+fn fallen(scene: &Scene) -> Option<(f64, f64, f64)> {
+    let values = scene.series.values(Signal::StoreCapacity, scene.from - 86_400.0, scene.now);
+    let now = values.last()?.1;
+    let best = values.iter().map(|v| v.1).fold(0.0, f64::max);
+    let fell_at = values.windows(2).rev().find(|w| w[1].1 < w[0].1 && w[1].1 <= now)?[1].0;
+    (now < best * 0.9).then_some((best, now, fell_at))
+}
+
+pub fn capacity_cut(scene: &Scene) -> Option<Suspect> {
+    let series = scene.stable();
+    let throttled = over(&series, Signal::StoreThrottled, Signal::StoreReads, 0.002);
+    let Some((before, now, at)) = fallen(scene) else { return capacity_restored(scene, &series) };
+    let (from, to) = scene.recent();
+    let used = series.growth(Signal::StoreUnits, from, to).map(|g| g.per_second() / now.max(1e-9));
+    let hurts = scene.spell(&series, &throttled).is_some_and(|s| s.ended.is_none_or(|e| e > at));
+    if !hurts && used.is_none_or(|u| u < 0.8) && now > before * 0.5 {
+        return None;
+    }
+    let (share, count) =
+        within(&series, Signal::StoreThrottled, Signal::StoreReads, Spell { began: at, ended: None }, scene.now);
+    let why = if count > 0.0 {
+        format!("{count:.0} reads throttled since ({share})")
+    } else {
+        "nothing throttled yet".to_owned()
+    };
+    let because = format!("provisioned read units fell from {before:.0} to {now:.0}; {why}");
+    Some(suspect("capacity-cut", 90, Spell { began: at, ended: None }, because))
+}
+
+/// A cut that was taken back: told when it throttled while it lasted.
+fn capacity_restored(scene: &Scene, series: &Series) -> Option<Suspect> {
+    let values = scene.series.values(Signal::StoreCapacity, scene.from, scene.now);
+    let fall = values.windows(2).rev().find(|w| w[1].1 < w[0].1 * 0.9)?;
+    let (before, low, began) = (fall[0].1, fall[1].1, fall[1].0);
+    let ended = values.iter().find(|v| v.0 > began && v.1 >= before * 0.9)?.0;
+    let (share, count) =
+        within(series, Signal::StoreThrottled, Signal::StoreReads, Spell { began, ended: Some(ended) }, ended);
+    let because =
+        format!("read units fell from {before:.0} to {low:.0} and came back; {count:.0} reads throttled ({share})");
+    (count >= FEW || low < before * 0.5)
+        .then(|| suspect("capacity-cut", 90, Spell { began, ended: Some(ended) }, because))
+}
+
+pub fn store_throttled(scene: &Scene) -> Option<Suspect> {
+    let series = scene.stable();
+    let spell = scene.spell(&series, over(&series, Signal::StoreThrottled, Signal::StoreReads, 0.002))?;
+    // Throttles under a capacity that was cut are the cut's.
+    if capacity_cut(scene).is_some_and(|c| c.spell.began <= spell.ended.unwrap_or(scene.now)) {
+        return None;
+    }
+    let (share, count) = within(&series, Signal::StoreThrottled, Signal::StoreReads, spell, scene.now);
+    let capacity = scene.series.gauges(Signal::StoreCapacity, scene.from).into_iter().reduce(f64::max);
+    let capacity = capacity.map_or(String::new(), |c| format!(", with the capacity unchanged at {c:.0} read units"));
+    Some(suspect("store-throttled", 84, spell, format!("{count:.0} reads throttled ({share}){capacity}")))
+}
+
+pub fn store_slow(scene: &Scene) -> Option<Suspect> {
+    let series = scene.stable();
+    let p90 = |from, to| series.quantile(Timing::Store, 0.9, from, to);
+    let usual = scene.usual(p90);
+    let limit = scene.limits.store_ms.max(usual.map_or(0.0, |u| u * 4.0));
+    let spell = scene.spell(&series, |from, to| p90(from, to).map(|v| v > limit))?;
+    let seen = Millis(p90(spell.began, spell.ended.unwrap_or(scene.now))?);
+    let usual = usual.map_or(format!("the limit is {}", Millis(limit)), |u| format!("usually {}", Millis(u)));
+    Some(suspect("store-slow", 76, spell, format!("one read in ten takes over {seen} ({usual})")))
+}
+
+pub fn retry_storm(scene: &Scene) -> Option<Suspect> {
+    let series = scene.stable();
+    let usual = scene.usual(|f, t| series.share(Signal::StoreRetries, Signal::StoreReads, f, t)).unwrap_or(0.0);
+    let limit = (usual * 4.0).max(0.25);
+    let spell = scene.spell(&series, over(&series, Signal::StoreRetries, Signal::StoreReads, limit))?;
+    let (share, count) = within(&series, Signal::StoreRetries, Signal::StoreReads, spell, scene.now);
+    Some(suspect(
+        "retry-storm",
+        82,
+        spell,
+        format!("{count:.0} of the store's reads are repeats of failed ones ({share}, usually {})", Share(usual)),
+    ))
+}
+
+pub fn quota_reached(scene: &Scene) -> Option<Suspect> {
+    let series = scene.stable();
+    let refused_us = replies(scene, |r| r.status == Some(429)).count();
+    let spell = scene.spell(&series, over(&series, Signal::Throttled, Signal::Requests, 0.002));
+    let spell = spell.or_else(|| (refused_us > 0).then(|| just_now(scene)))?;
+    let (share, count) = within(&series, Signal::Throttled, Signal::Requests, spell, scene.now);
+    let quota = scene.series.gauges(Signal::Quota, scene.from).into_iter().reduce(f64::max).or(scene.limits.rate);
+    let rate = series.growth(Signal::Requests, spell.began, spell.ended.unwrap_or(scene.now)).map(|g| g.per_second());
+    let against = match (rate, quota) {
+        (Some(r), Some(q)) => format!("; {r:.0}/s asked, the quota is {q:.0}/s"),
+        _ => String::new(),
+    };
+    Some(suspect("quota-reached", 86, spell, format!("{count:.0} answers were 429 ({share}){against}")))
+}
+
+pub fn replica_dead(scene: &Scene) -> Option<Suspect> {
+    let fresh: Vec<_> = scene.series.last_each().filter(|s| s.at >= scene.began - 1.0 && s.arm != "canary").collect();
+    let up = |s: &Sample| s.get(Signal::Up).map(|u| u > 0.0);
+    let dead: Vec<_> = fresh.iter().filter(|s| up(s) == Some(false)).map(|s| s.instance.as_str()).collect();
+    let down = |from: f64, to: f64| {
+        let within = scene.series.each().flatten().filter(|s| s.at > from && s.at <= to && s.arm != "canary");
+        within.filter_map(up).map(|u| !u).reduce(|a, b| a || b)
+    };
+    let spell = scene.spell(&scene.series, down);
+    let (alive, all) = (fresh.len() - dead.len(), fresh.len());
+    match spell {
+        Some(s) if !dead.is_empty() => {
+            let because = format!("{} does not answer; {alive} of {all} replicas do", dead.join(", "));
+            Some(suspect("replica-dead", 88, Spell { ended: None, ..s }, because))
+        }
+        None if !dead.is_empty() => {
+            let because = format!("{} does not answer; {alive} of {all} replicas do", dead.join(", "));
+            Some(suspect("replica-dead", 88, just_now(scene), because))
+        }
+        Some(s) => Some(suspect(
+            "replica-dead",
+            88,
+            Spell { ended: s.ended.or(Some(scene.began)), ..s },
+            "a replica did not answer, and answers again",
+        )),
+        None => None,
+    }
+}
+
+pub fn catalogue_stale(scene: &Scene) -> Option<Suspect> {
+    let old = |at: f64, built: f64| at - built > scene.limits.catalogue_age_s;
+    let built = scene.series.gauges(Signal::CatalogueBuilt, scene.began - 1.0).into_iter().reduce(f64::min)?;
+    let stale = |from: f64, to: f64| {
+        let values = scene.series.values(Signal::CatalogueBuilt, from, to);
+        values.iter().filter(|v| v.0 > from).map(|v| old(v.0, v.1)).reduce(|a, b| a || b)
+    };
+    let spell = scene.spell(&scene.series, stale);
+    let limit = age(scene.limits.catalogue_age_s);
+    if old(scene.now, built) {
+        let because =
+            format!("the catalogue that is held was built {} ago, and may be {limit} old", age(scene.now - built));
+        return Some(suspect(
+            "catalogue-stale",
+            70,
+            spell.map_or(just_now(scene), |s| Spell { ended: None, ..s }),
+            because,
+        ));
+    }
+    let spell = spell.map(|s| Spell { ended: s.ended.or(Some(scene.began)), ..s })?;
+    Some(suspect("catalogue-stale", 70, spell, format!("the catalogue was older than {limit}, and is fresh again")))
+}
+
+pub fn bad_model(scene: &Scene) -> Option<Suspect> {
+    let series = scene.stable();
+    let usual = |s| scene.usual(|f, t| series.share(s, Signal::Requests, f, t));
+    let limit = |s, least: f64| (usual(s).unwrap_or(0.0) * 4.0).max(least);
+    let (empty, popular) = (limit(Signal::Empty, 0.05), limit(Signal::Popular, 0.5));
+    let poor = |from: f64, to: f64| {
+        let empty = over(&series, Signal::Empty, Signal::Requests, empty)(from, to)?;
+        // A store that fails makes popular lists too, but marks them degraded.
+        let degraded = series.share(Signal::Degraded, Signal::Requests, from, to)? > 0.02;
+        let fallen_back =
+            usual(Signal::Popular).is_some() && over(&series, Signal::Popular, Signal::Requests, popular)(from, to)?;
+        Some(empty || fallen_back && !degraded)
+    };
+    let spell = scene.spell(&series, poor);
+    let said = lists_of_the_known(scene);
+    let spell = match (spell, &said) {
+        (Some(s), _) => s,
+        (None, Some(_)) => {
+            let since = scene.series.gauges(Signal::ModelPublished, scene.from).into_iter().reduce(f64::max);
+            Spell { began: since.filter(|s| *s >= scene.from && *s <= scene.now).unwrap_or(scene.began), ended: None }
+        }
+        (None, None) => return None,
+    };
+    let (share, count) = within(&series, Signal::Empty, Signal::Requests, spell, scene.now);
+    let because = said
+        .unwrap_or_else(|| format!("{count:.0} answers are empty ({share}), the rest fall back to the popular list"));
+    Some(suspect("bad-model", 74, spell, because))
+}
+
+/// What is wrong with the lists of viewers who should have good ones; `None` where nothing is, or nobody is known.
+fn lists_of_the_known(scene: &Scene) -> Option<String> {
+    scene.probed.as_ref().filter(|p| p.known)?;
+    let front = scene.probed.as_ref()?.replies.first()?.door.clone();
+    let asked: Vec<_> = replies(scene, |r| r.good() && r.filter.is_none() && !r.degraded && r.door == front).collect();
+    if asked.len() < 2 {
+        return None;
+    }
+    let empty = asked.iter().filter(|r| r.items.is_empty()).count();
+    let popular = asked.iter().filter(|r| r.popular).count();
+    let alike = asked.len() >= 3 && asked.iter().all(|r| r.items.len() > 1 && r.items == asked[0].items);
+    match () {
+        () if empty == asked.len() => Some(format!("{empty} of {} known viewers get an empty list", asked.len())),
+        () if popular == asked.len() => Some(format!("{popular} known viewers have no list of their own")),
+        () if alike => Some(format!("{} known viewers all get the very same list", asked.len())),
+        () => None,
+    }
+}
+
+pub fn canary_bad(scene: &Scene) -> Option<Suspect> {
+    let (canary, stable) = (scene.series.arm("canary"), scene.series.arm("stable"));
+    if canary.is_empty() {
+        return None;
+    }
+    let worse = |from: f64, to: f64| {
+        let asked = canary.growth(Signal::Requests, from, to).filter(|g| g.amount >= FEW)?.amount;
+        let bad =
+            |s: &Series| Some((scene.error_share(s, from, to)?, s.share(Signal::Empty, Signal::Requests, from, to)?));
+        let (errors, empty) = bad(&canary)?;
+        let (rest_errors, rest_empty) = bad(&stable).unwrap_or((0.0, 0.0));
+        let fails = |own: f64, rest: f64| own * asked >= FEW && own > (rest * 3.0).max(0.02);
+        let p = |s: &Series| s.quantile(Timing::Request, 0.9, from, to);
+        let slow = matches!((p(&canary), p(&stable)), (Some(c), Some(s)) if c > s * 3.0 + 20.0);
+        Some(fails(errors, rest_errors) || fails(empty, rest_empty) || slow)
+    };
+    let fresh = canary.last_each().filter(|s| s.at >= scene.began - 1.0);
+    let dead = fresh.filter_map(|s| s.get(Signal::Up)).any(|u| u == 0.0);
+    let spell = scene.spell(&canary, worse).or_else(|| dead.then(|| just_now(scene)))?;
+    let to = spell.ended.unwrap_or(scene.now);
+    let told = |s: &Series| {
+        let errors = scene.error_share(s, spell.began, to).map_or("?".to_owned(), |e| Share(e).to_string());
+        let p90 = s.quantile(Timing::Request, 0.9, spell.began, to).map_or("?".to_owned(), |p| Millis(p).to_string());
+        format!("errors {errors}, p90 {p90}")
+    };
+    let because = if dead {
+        "the canary does not answer".to_owned()
+    } else {
+        format!("canary: {}; the rest: {}", told(&canary), told(&stable))
+    };
+    Some(suspect("canary-bad", 89, spell, because))
+}
+
+pub fn metrics_dead(scene: &Scene) -> Option<Suspect> {
+    use super::scene::Kind::{Metrics, Prometheus};
+    let dumb = scene.heard.iter().filter(|h| matches!(h.kind, Metrics | Prometheus));
+    let dumb: Vec<_> = dumb.filter_map(|h| Some((h.name.clone(), h.said.as_ref().err()?.clone()))).collect();
+    let (_, why) = dumb.first()?;
+    // Where nobody answers at all, the metrics are not what is wrong.
+    if !scene.answers() {
+        return None;
+    }
+    let began = scene.series.newest().unwrap_or(scene.began);
+    let because = format!(
+        "the API answers, but {why}{}",
+        if dumb.len() > 1 { format!(" (and {} more)", dumb.len() - 1) } else { String::new() }
+    );
+    Some(suspect("metrics-dead", 60, Spell { began: began.max(scene.from), ended: None }, because))
+}

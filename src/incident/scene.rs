@@ -1,0 +1,144 @@
+//! Everything that was gathered for one look at a target, and the windows it is read through.
+
+use std::time::Duration;
+
+use super::change::Change;
+use crate::watch::probe::Probed;
+use crate::watch::sample::{Signal, Timing};
+use crate::watch::series::{Series, Spell};
+
+/// What is asked of the target.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// The share of answers that may be errors.
+    pub errors: f64,
+    /// The quantile that is limited, and its limit in milliseconds.
+    pub quantile: f64,
+    pub latency_ms: f64,
+    pub store_ms: f64,
+    pub catalogue_age_s: f64,
+    pub model_age_s: f64,
+    pub skew_s: f64,
+    /// Requests a second that the target is known to hold (`serin limit`), or its quota.
+    pub rate: Option<f64>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            errors: 0.01,
+            quantile: 0.99,
+            latency_ms: 250.0,
+            store_ms: 25.0,
+            catalogue_age_s: 26.0 * 3600.0,
+            model_age_s: 50.0 * 3600.0,
+            skew_s: 30.0,
+            rate: None,
+        }
+    }
+}
+
+/// How one source did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Heard {
+    pub name: String,
+    pub kind: Kind,
+    pub took_s: f64,
+    /// `Err` says in a person's words why it said nothing.
+    pub said: Result<(), String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Metrics,
+    Prometheus,
+    Health,
+}
+
+#[derive(Clone, Debug)]
+pub struct Scene {
+    pub target: String,
+    /// Unix seconds: now, how far back is looked, and when this look began to ask.
+    pub now: f64,
+    pub from: f64,
+    pub began: f64,
+    pub limits: Limits,
+    pub series: Series,
+    pub heard: Vec<Heard>,
+    /// `None` where no address is known to probe.
+    pub probed: Option<Probed>,
+    pub changes: Vec<Change>,
+    /// Where the runbook and the dashboards are, and whom to call: said under "do".
+    pub help: Vec<String>,
+}
+
+/// Pieces of the past are looked at this finely.
+const STEP: Duration = Duration::from_secs(4);
+
+impl Scene {
+    /// The last minute, or since a little before the look began when that is longer ago.
+    pub fn recent(&self) -> (f64, f64) {
+        ((self.now - 60.0).min(self.began - 1.0), self.now)
+    }
+
+    /// What the target does when nobody broke it: the same half hour a week ago, else the day before the span.
+    pub fn usual<T>(&self, read: impl Fn(f64, f64) -> Option<T>) -> Option<T> {
+        const WEEK: f64 = 7.0 * 86_400.0;
+        read(self.from - WEEK, self.now - WEEK).or_else(|| read(self.from - 86_400.0, self.from))
+    }
+
+    /// The part that ordinary viewers get, where a canary takes some.
+    pub fn stable(&self) -> Series {
+        let stable = self.series.arm("stable");
+        if stable.is_empty() { self.series.clone() } else { stable }
+    }
+
+    /// The latest spell within the span for which `test` held.
+    pub fn spell(&self, series: &Series, test: impl Fn(f64, f64) -> Option<bool>) -> Option<Spell> {
+        series.spell(self.from, self.now, STEP, test)
+    }
+
+    pub fn error_share(&self, series: &Series, from: f64, to: f64) -> Option<f64> {
+        series.share(Signal::Errors, Signal::Requests, from, to)
+    }
+
+    pub fn latency(&self, series: &Series, from: f64, to: f64) -> Option<f64> {
+        series.quantile(Timing::Request, self.limits.quantile, from, to)
+    }
+
+    /// Seconds since a number was last heard.
+    pub fn age(&self) -> Option<f64> {
+        self.series.newest().map(|at| self.now - at)
+    }
+
+    /// Whether somebody at the target answers at all: the probe, or a health page.
+    pub fn answers(&self) -> bool {
+        let probed = self.probed.as_ref().is_some_and(|p| p.replies.iter().any(|r| r.status.is_some()));
+        probed || self.heard.iter().any(|h| h.kind == Kind::Health && h.said.is_ok())
+    }
+
+    pub fn changed_before(&self, at: f64) -> impl Iterator<Item = &Change> {
+        self.changes.iter().filter(move |c| c.at <= at + 5.0 && c.at >= at - 900.0)
+    }
+}
+
+/// A moment for machines: RFC 3339, whole seconds.
+pub fn stamp(at: f64) -> String {
+    jiff::Timestamp::from_second(at as i64)
+        .map_or_else(|_| String::new(), |t| t.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
+/// A moment for people: the time of the day, UTC.
+pub fn clock(at: f64) -> String {
+    jiff::Timestamp::from_second(at as i64).map_or_else(|_| String::new(), |t| t.strftime("%H:%M:%S").to_string())
+}
+
+/// An age for people: `12 s`, `4 min`, `3 h`, `2 d`.
+pub fn age(seconds: f64) -> String {
+    match seconds.max(0.0) {
+        s if s < 120.0 => format!("{s:.0} s"),
+        s if s < 7200.0 => format!("{:.0} min", s / 60.0),
+        s if s < 172_800.0 => format!("{:.0} h", s / 3600.0),
+        s => format!("{:.0} d", s / 86_400.0),
+    }
+}
