@@ -89,8 +89,7 @@ impl Series {
 
     /// Returns every value of a gauge between two moments, with its time, oldest first.
     pub fn values(&self, signal: Signal, from: f64, to: f64) -> Vec<(f64, f64)> {
-        let within = self.instances.values().flatten().filter(|s| s.at >= from && s.at <= to);
-        let mut out: Vec<_> = within.filter_map(|s| Some((s.at, s.get(signal)?))).collect();
+        let mut out: Vec<_> = self.within(from, to).flatten().filter_map(|s| Some((s.at, s.get(signal)?))).collect();
         out.sort_by(|a, b| a.0.total_cmp(&b.0));
         out
     }
@@ -174,8 +173,7 @@ impl Series {
 
     /// Moments at which something was heard, newest kept, at least `step` apart.
     fn cuts(&self, from: f64, to: f64, step: f64) -> Vec<f64> {
-        let mut times: Vec<_> =
-            self.instances.values().flatten().map(|s| s.at).filter(|t| *t >= from && *t <= to).collect();
+        let mut times: Vec<_> = self.within(from, to).flatten().map(|s| s.at).collect();
         times.sort_by(f64::total_cmp);
         let mut cuts: Vec<f64> = Vec::new();
         for at in times.into_iter().rev() {
@@ -189,9 +187,17 @@ impl Series {
 
     /// Neighbouring samples of one instance that are near enough to say what lay between.
     fn pairs(&self, from: f64, to: f64) -> impl Iterator<Item = (&Sample, &Sample)> {
-        let neighbours = self.instances.values().flat_map(|s| s.windows(2)).map(|w| (&w[0], &w[1]));
         let newest = self.newest().unwrap_or(to);
-        neighbours.filter(move |(a, b)| a.at >= from && b.at <= to && b.at - a.at <= gap(newest - b.at))
+        let neighbours = self.within(from, to).flat_map(|s| s.windows(2)).map(|w| (&w[0], &w[1]));
+        neighbours.filter(move |(a, b)| b.at - a.at <= gap(newest - b.at))
+    }
+
+    /// Returns what each instance said between two moments, both included.
+    pub fn within(&self, from: f64, to: f64) -> impl Iterator<Item = &[Sample]> {
+        self.instances.values().map(move |samples| {
+            let (start, end) = (samples.partition_point(|s| s.at < from), samples.partition_point(|s| s.at <= to));
+            &samples[start..end.max(start)]
+        })
     }
 }
 

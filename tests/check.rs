@@ -1,0 +1,221 @@
+//! `serin check` against small servers on loopback: what hangs, what lies, what is dead, what is well.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+type Page = Arc<dyn Fn(&str) -> (u16, String) + Send + Sync>;
+
+/// Answers each request with what `page` makes of its path.
+fn serve(page: Page) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound");
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let page = page.clone();
+            std::thread::spawn(move || answer(&stream, &page));
+        }
+    });
+    address
+}
+
+fn answer(stream: &TcpStream, page: &Page) {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut first = String::new();
+        if reader.read_line(&mut first).unwrap_or(0) == 0 {
+            return;
+        }
+        let mut line = String::new();
+        while reader.read_line(&mut line).unwrap_or(0) > 2 {
+            line.clear();
+        }
+        let (status, body) = page(first.split(' ').nth(1).unwrap_or("/"));
+        let mut out = stream;
+        let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n", body.len());
+        if out.write_all((head + &body).as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+/// Takes connections and never answers.
+fn hang() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound");
+    std::thread::spawn(move || {
+        let mut held = Vec::new();
+        held.extend(listener.incoming());
+    });
+    address
+}
+
+/// An API that is well: it counts what it answers.
+fn healthy(more: &'static str) -> Page {
+    let asked = AtomicU64::new(1000);
+    Arc::new(move |path: &str| {
+        if path.starts_with("/v1/") {
+            let n = asked.fetch_add(1, Ordering::Relaxed);
+            let items: Vec<_> = (0..20)
+                .map(|i| serde_json::json!({"item_id": format!("p{}", (n + i) % 50), "channel": "ch-nine"}))
+                .collect();
+            return (200, serde_json::json!({ "items": items }).to_string());
+        }
+        if path.starts_with("/health") {
+            return (200, "up".to_owned());
+        }
+        let n = asked.load(Ordering::Relaxed);
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs_f64();
+        let page = format!(
+            "serin_requests_total{{route=\"/v1/recommendations\",status=\"200\"}} {n}\n\
+             serin_request_seconds_bucket{{le=\"0.01\"}} {n}\nserin_request_seconds_bucket{{le=\"+Inf\"}} {n}\n\
+             serin_store_reads_total{{result=\"ok\"}} {n}\nserin_store_seconds_bucket{{le=\"0.001\"}} {n}\n\
+             serin_clock_seconds {now}\nserin_catalogue_built_timestamp_seconds {}\n\
+             serin_model_published_timestamp_seconds {}\nserin_ready 1\n{more}",
+            now - 600.0,
+            now - 600.0,
+        );
+        (200, page)
+    })
+}
+
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+    took: Duration,
+}
+
+fn serin(dir: &Path, arguments: &[&str]) -> Ran {
+    let began = Instant::now();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_serin"));
+    let ran = command.current_dir(dir).env("SERIN_HOME", dir.join("home")).args(arguments).output().expect("runs");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    Ran { code: ran.status.code().expect("ended"), out: text(ran.stdout), err: text(ran.stderr), took: began.elapsed() }
+}
+
+fn target(url: &str, more: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a folder");
+    let text =
+        format!("[targets.api]\nurl = \"{url}\"\n[targets.api.watch]\nviewers = [\"v1\", \"v2\", \"v3\"]\n{more}");
+    std::fs::write(dir.path().join("serin.toml"), text).expect("written");
+    dir
+}
+
+fn document(ran: &Ran) -> Value {
+    serde_json::from_str(&ran.out).unwrap_or_else(|e| panic!("{e}: {} {}", ran.out, ran.err))
+}
+
+fn state(document: &Value, name: &str) -> String {
+    let checks = document["checks"].as_array().expect("checks");
+    let check = checks.iter().find(|c| c["name"] == name).unwrap_or_else(|| panic!("no check {name}"));
+    check["state"].as_str().expect("a state").to_owned()
+}
+
+#[test]
+fn a_healthy_target_is_go_and_its_document_is_whole() {
+    let dir = target(&format!("http://{}", serve(healthy(""))), "");
+    let ran = serin(dir.path(), &["check", "--target", "api", "--json"]);
+    let document = document(&ran);
+    assert_eq!(
+        (ran.code, &document["schema"], &document["verdict"]),
+        (0, &"serin.check/1".into(), &"go".into()),
+        "{document:#}"
+    );
+    assert_eq!(document["checks"].as_array().expect("checks").len(), 15);
+    assert_eq!(document["findings"], serde_json::json!([]));
+    for name in ["user-errors", "user-latency", "probe", "catalogue", "freshness", "authentication"] {
+        assert_eq!(state(&document, name), "ok", "{name}: {document:#}");
+    }
+    assert_eq!(state(&document, "cost"), "not-configured");
+    assert!(ran.took < Duration::from_secs(10), "{:?}", ran.took);
+    let folder = document["run"].as_str().expect("a run");
+    let page = std::fs::read_to_string(dir.path().join(folder).join("incident.md")).expect("a page");
+    assert!(page.starts_with("# serin check · api · ✓ GO"), "{page}");
+}
+
+#[test]
+fn everything_hanging_is_cannot_tell_within_a_minute() {
+    let hanging = hang();
+    let dir = target(&format!("http://{hanging}"), &format!("prometheus = \"http://{hanging}\"\n"));
+    let ran = serin(dir.path(), &["check", "--target", "api", "--json"]);
+    let document = document(&ran);
+    assert_eq!((ran.code, &document["verdict"]), (3, &"cannot-tell".into()), "{document:#}");
+    assert!(ran.took < Duration::from_secs(60), "{:?}", ran.took);
+    let well = document["checks"].as_array().expect("checks").iter().filter(|c| c["state"] == "ok").count();
+    assert!(well <= 1, "only what our own journals say may be well: {document:#}");
+}
+
+#[test]
+fn nobody_listening_is_cannot_tell_and_unknown_for_nagios() {
+    let gone = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+    let dir = target(&format!("http://{gone}"), "");
+    let ran = serin(dir.path(), &["check", "--target", "api"]);
+    assert_eq!(ran.code, 3, "{}{}", ran.out, ran.err);
+    let ran = serin(dir.path(), &["check", "--target", "api", "--nagios"]);
+    assert_eq!((ran.code, ran.out.lines().count()), (3, 1), "{}", ran.out);
+    assert!(ran.out.starts_with("SERIN UNKNOWN - ") && ran.out.contains(" | "), "{}", ran.out);
+    let ran = serin(dir.path(), &["check", "--target", "nobody", "--nagios"]);
+    assert_eq!(ran.code, 3, "{}", ran.out);
+    let ran = serin(dir.path(), &["check", "--target", "appi"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("did you mean `api`?"), "{}", ran.err);
+}
+
+#[test]
+fn metrics_that_are_a_web_page_are_a_finding_of_their_own() {
+    let well = healthy("");
+    let page: Page = Arc::new(move |path| match path {
+        "/metrics" => (200, "<html>Sign in</html>".to_owned()),
+        path => well(path),
+    });
+    let dir = target(&format!("http://{}", serve(page)), "");
+    let ran = serin(dir.path(), &["check", "--target", "api", "--json"]);
+    let document = document(&ran);
+    assert_eq!((ran.code, &document["findings"][0]["cause"]), (1, &"metrics-dead".into()), "{document:#}");
+    assert!(document["findings"][0]["because"].as_str().expect("text").contains("web page"), "{document:#}");
+    assert_eq!(state(&document, "user-errors"), "unknown");
+    assert_eq!(state(&document, "probe"), "ok");
+    let ran = serin(dir.path(), &["check", "--target", "api", "--config-only"]);
+    assert_eq!(ran.code, 3, "{}", ran.out);
+    assert!(ran.out.contains("✓ health of api answers") && ran.out.contains("web page"), "{}", ran.out);
+}
+
+#[test]
+fn a_typing_error_in_the_file_names_line_column_and_the_right_key() {
+    let dir = target("http://127.0.0.1:1", "runbok = \"x\"\n");
+    let ran = serin(dir.path(), &["check", "--target", "api"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("serin.toml:5:1: unknown key `runbok`; did you mean `runbook`?"), "{}", ran.err);
+}
+
+#[test]
+fn errors_without_a_known_cause_are_told_by_their_name() {
+    let well = healthy("");
+    let failed = AtomicU64::new(0);
+    let page: Page = Arc::new(move |path| {
+        if path.starts_with("/v1/") {
+            failed.fetch_add(1, Ordering::Relaxed);
+            return (500, "no".to_owned());
+        }
+        let (status, mut body) = well(path);
+        if path == "/metrics" {
+            body += &format!("serin_requests_total{{status=\"500\"}} {}\n", failed.load(Ordering::Relaxed));
+        }
+        (status, body)
+    });
+    let dir = target(&format!("http://{}", serve(page)), "runbook = \"https://wiki/7\"\nowner = \"recs-platform\"\n");
+    let ran = serin(dir.path(), &["check", "--target", "api", "--json"]);
+    let document = document(&ran);
+    assert_eq!((ran.code, &document["findings"][0]["cause"]), (1, &"errors".into()), "{document:#}");
+    let acts = document["findings"][0]["do"].to_string();
+    assert!(acts.contains("https://wiki/7") && acts.contains("recs-platform"), "{acts}");
+    let ran = serin(dir.path(), &["check", "--target", "api", "--nagios"]);
+    assert_eq!(ran.code, 2, "{}", ran.out);
+}
