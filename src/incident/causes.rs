@@ -283,8 +283,7 @@ pub fn bad_model(scene: &Scene) -> Option<Suspect> {
         let empty = over(&series, Signal::Empty, Signal::Requests, empty)(from, to)?;
         // A store that fails makes popular lists too, but marks them degraded.
         let degraded = series.share(Signal::Degraded, Signal::Requests, from, to)? > 0.02;
-        let fallen_back =
-            usual(Signal::Popular).is_some() && over(&series, Signal::Popular, Signal::Requests, popular)(from, to)?;
+        let fallen_back = had_lists && over(&series, Signal::Popular, Signal::Requests, popular)(from, to)?;
         Some(empty || fallen_back && !degraded)
     };
     let spell = scene.spell(&series, poor);

@@ -13,4 +13,5 @@ pub mod finding;
 pub mod forms;
 pub mod gather;
 pub mod scene;
+pub mod signals;
 pub mod triage;

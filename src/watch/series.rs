@@ -116,18 +116,8 @@ impl Series {
 
     /// Returns a quantile in milliseconds from the buckets' growth, or `None` without answers.
     pub fn quantile(&self, timing: Timing, q: f64, from: f64, to: f64) -> Option<f64> {
-        // Bounds as integers (nanoseconds), so that equal ones meet.
-        let mut grown: BTreeMap<u64, f64> = BTreeMap::new();
-        for (before, after) in self.pairs(from, to) {
-            let (Some(a), Some(b)) = (before.timings.get(&timing), after.timings.get(&timing)) else { continue };
-            let anew = a.last().map_or(0.0, |l| l.1) > b.last().map_or(0.0, |l| l.1);
-            for (bound, count) in b {
-                let old = if anew { 0.0 } else { a.iter().find(|x| x.0 == *bound).map_or(0.0, |x| x.1) };
-                *grown.entry((bound * 1e9) as u64).or_insert(0.0) += (count - old).max(0.0);
-            }
-        }
-        let total = *grown.values().last()?;
-        let rank = q * total;
+        let grown = self.grown(timing, from, to);
+        let rank = q * grown.values().last()?;
         let (mut low, mut below) = (0.0, 0.0);
         for (bound, count) in grown {
             let high = bound as f64 / 1e6;
@@ -138,6 +128,40 @@ impl Series {
             (low, below) = (high, count);
         }
         None
+    }
+
+    /// Returns how many answers took longer than a limit, and how many there were.
+    pub fn slower(&self, timing: Timing, limit_ms: f64, from: f64, to: f64) -> Option<(f64, f64)> {
+        let grown = self.grown(timing, from, to);
+        let total = *grown.values().last()?;
+        let (mut low, mut below) = (0.0, 0.0);
+        for (bound, count) in grown {
+            let high = bound as f64 / 1e6;
+            if high >= limit_ms {
+                let within = below + (count - below) * ((limit_ms - low) / (high - low).max(f64::MIN_POSITIVE));
+                return Some(((total - within).max(0.0), total));
+            }
+            (low, below) = (high, count);
+        }
+        Some((0.0, total))
+    }
+
+    /// Cumulative growth by upper bound; bounds as whole nanoseconds, so that equal ones meet.
+    fn grown(&self, timing: Timing, from: f64, to: f64) -> BTreeMap<u64, f64> {
+        let mut grown: BTreeMap<u64, f64> = BTreeMap::new();
+        for (before, after) in self.pairs(from, to) {
+            let Some(b) = after.timings.get(&timing) else { continue };
+            // No timing yet, beside counters that are told, is nothing timed yet.
+            let none = Vec::new();
+            let told = before.timings.get(&timing).or_else(|| before.get(Signal::Requests).map(|_| &none));
+            let Some(a) = told else { continue };
+            let anew = a.last().map_or(0.0, |l| l.1) > b.last().map_or(0.0, |l| l.1);
+            for (bound, count) in b {
+                let old = if anew { 0.0 } else { a.iter().find(|x| x.0 == *bound).map_or(0.0, |x| x.1) };
+                *grown.entry((bound * 1e9) as u64).or_insert(0.0) += (count - old).max(0.0);
+            }
+        }
+        grown
     }
 
     /// Returns how many of the seconds between two moments were seen, by any instance.
@@ -255,6 +279,7 @@ mod tests {
             p(0.99)
         );
         assert_eq!(series.quantile(Timing::Store, 0.5, 0.0, 10.0), None);
+        assert_eq!(series.slower(Timing::Request, 100.0, 0.0, 10.0), Some((10.0, 100.0)));
         let silent = Series::new([at(0.0, [5.0; 3]), at(10.0, [5.0; 3])]);
         assert_eq!(silent.quantile(Timing::Request, 0.5, 0.0, 10.0), None);
     }

@@ -11,3 +11,4 @@ pub mod model_work;
 pub mod recommend;
 pub mod synth;
 pub mod train;
+pub mod watch;
