@@ -1,11 +1,12 @@
 //! Where load may go: `--target` or `--url`, checked against the allow-list and its ceiling before anything is sent.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::config::{Target, Watched};
 use super::session::Session;
 use crate::load::dress::{Tokens, check_header};
 use crate::load::target::Address;
+use crate::load::tls::Trust;
 use crate::run::error::RunError;
 
 /// The target that needs no configuration: the stack of this machine.
@@ -35,6 +36,15 @@ pub struct Aim {
     /// Confirm a rate above the target's ceiling
     #[arg(long, value_name = "RATE")]
     pub ceiling: Option<f64>,
+    /// Authorities to trust instead of the public ones, PEM
+    #[arg(long, value_name = "FILE")]
+    pub cacert: Option<PathBuf>,
+    /// A certificate to show, PEM
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub cert: Option<PathBuf>,
+    /// The key of that certificate, PEM
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
 }
 
 /// A target that load may be sent to.
@@ -44,6 +54,7 @@ pub struct Aimed {
     pub address: Address,
     pub headers: Vec<(String, String)>,
     pub tokens: Option<Tokens>,
+    pub trust: Trust,
     ceiling: Option<f64>,
 }
 
@@ -83,7 +94,8 @@ impl Aim {
         });
         let headers = headers.collect::<Result<_, RunError>>()?;
         let tokens = known.as_ref().map(|t| tokens(&name, t)).transpose()?.flatten();
-        Ok(Aimed { name, address, headers, tokens, ceiling: self.ceiling.or(ceiling) })
+        let trust = Trust { authority: self.cacert.clone(), identity: self.cert.clone().zip(self.key.clone()) };
+        Ok(Aimed { name, address, headers, tokens, trust, ceiling: self.ceiling.or(ceiling) })
     }
 }
 

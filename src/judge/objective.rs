@@ -312,7 +312,7 @@ impl Windows {
         let (share, length) = rest.split_once(" of ").ok_or_else(wrong)?;
         let share = parse_share(share)?.0;
         let length = parse_duration(length.trim_start_matches("the ").trim_start_matches("all "))?;
-        if length < Duration::from_secs(1) || length.subsec_nanos() != 0 || length > Duration::from_secs(3600) {
+        if length < Duration::from_secs(1) || length.subsec_nanos() != 0 || length > Duration::from_hours(1) {
             return Err("a window is a whole number of seconds, at least one and at most an hour".to_owned());
         }
         if share <= 0.0 {

@@ -146,10 +146,8 @@ impl Reader {
 
     fn head(&mut self, bytes: &[u8]) -> Result<(usize, bool), Broken> {
         // The usual case: the whole head in one read, parsed where it lies.
-        if self.held.is_empty() {
-            if let Some(end) = head_end(bytes, 0) {
-                return Ok((end, self.read_head(&bytes[..end])?));
-            }
+        if let (true, Some(end)) = (self.held.is_empty(), head_end(bytes, 0)) {
+            return Ok((end, self.read_head(&bytes[..end])?));
         }
         let before = self.held.len();
         self.held.extend_from_slice(bytes);
@@ -402,7 +400,9 @@ mod tests {
                 text.extend_from_slice(format!("Content-Length: {}\r\n\r\n", body.len()).as_bytes());
                 text.extend_from_slice(&body);
             }
-            cuts.iter_mut().for_each(|c| *c %= text.len() + 1);
+            for cut in &mut cuts {
+                *cut %= text.len() + 1;
+            }
             cuts.sort_unstable();
             let answer = in_pieces(&text, &cuts).expect("good").expect("whole");
             prop_assert_eq!(answer.body_bytes, body.len() as u64);

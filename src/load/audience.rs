@@ -45,11 +45,10 @@ impl Audience {
         let (mut text, mut ends, mut column) = (String::new(), Vec::new(), 0);
         for (number, row) in rows.records().enumerate() {
             let row = row.map_err(|e| failed(e.to_string()))?;
-            if number == 0 {
-                if let Some(found) = row.iter().position(|c| c.eq_ignore_ascii_case("USER_ID")) {
-                    column = found;
-                    continue;
-                }
+            let header = row.iter().position(|c| c.eq_ignore_ascii_case("USER_ID"));
+            if let (0, Some(found)) = (number, header) {
+                column = found;
+                continue;
             }
             if let Some(viewer) = row.get(column).map(str::trim).filter(|v| !v.is_empty()) {
                 text.push_str(viewer);

@@ -18,6 +18,7 @@ use super::schedule::{Schedule, Shard};
 use super::summary::LoadSummary;
 use super::target::Address;
 use super::tick::{LoadPlan, Tick};
+use super::tls::{Secure, Trust};
 use crate::judge::objective::{IMPLIED, Objective};
 use crate::stop::Stop;
 
@@ -41,6 +42,8 @@ pub struct Spec {
     pub objectives: Vec<Objective>,
     pub seed: u64,
     pub shard: Shard,
+    /// Certificates, where the address is https.
+    pub trust: Trust,
 }
 
 /// The most of one answer's body that is read.
@@ -80,6 +83,7 @@ pub fn run(spec: &Spec, stop: &Stop, tell: &mut dyn FnMut(Told)) -> Result<LoadS
     if plan.duration_s <= 0.0 {
         return Err(LoadError::Asked("the schedule holds no request".to_owned()));
     }
+    let secure = if spec.address.tls { Some(Secure::new(&spec.trust, &spec.address.host)?) } else { None };
     for warning in machine::prepare(spec.connections) {
         tell(Told::Said(warning));
     }
@@ -99,6 +103,7 @@ pub fn run(spec: &Spec, stop: &Stop, tell: &mut dyn FnMut(Told)) -> Result<LoadS
         seed: spec.seed,
         addresses,
         stages: plan.stages.len(),
+        secure,
         timeout: spec.timeout,
         body_limit: BODY_LIMIT,
         // Far enough ahead that every worker stands ready when the first request is due.
@@ -113,12 +118,10 @@ pub fn run(spec: &Spec, stop: &Stop, tell: &mut dyn FnMut(Told)) -> Result<LoadS
     let broke = gather(&reports, workers, |mut tick| {
         tick.generator.steal_share = steal.share();
         fold.add(&tick);
-        if ending.lost.is_none() {
-            if let Some(lost) = fold.lost(planned) {
-                ending.lost = Some(lost.to_string());
-                halt.store(true, Ordering::Release);
-                tell(Told::Said(format!("lost for certain: {lost}; nothing more is sent")));
-            }
+        if let (None, Some(lost)) = (&ending.lost, fold.lost(planned)) {
+            ending.lost = Some(lost.to_string());
+            halt.store(true, Ordering::Release);
+            tell(Told::Said(format!("lost for certain: {lost}; nothing more is sent")));
         }
         tell(Told::Tick(tick));
     });

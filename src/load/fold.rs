@@ -350,7 +350,7 @@ impl Fold {
         if !blamed.is_empty() {
             let mut reason = blamed.iter().map(|(_, j)| said(j)).collect::<Vec<_>>().join("; ");
             if let Some(lost) = &ending.lost {
-                reason += &format!("; ended early, as {lost} was lost");
+                reason = format!("{reason}; ended early, as {lost} was lost");
             }
             return (Verdict::No, reason);
         }

@@ -23,16 +23,14 @@ pub fn open(asked: &Path) -> Result<Scenario, LoadError> {
     }
     let text = asked.to_string_lossy();
     let name = text.trim_start_matches("scenarios/").trim_end_matches(".toml");
-    match SCENARIOS.iter().find(|(known, _)| *known == name) {
-        Some((_, text)) => scenario::parse(&format!("scenarios/{name}.toml"), text, None),
-        None => {
-            let known: Vec<&str> = SCENARIOS.iter().map(|(n, _)| *n).collect();
-            let near = crate::toml_file::nearest(name, known.iter().copied());
-            let hint = near.map_or(String::new(), |n| format!("; did you mean `{n}`?"));
-            let built_in = known.join(", ");
-            Err(LoadError::Asked(format!("there is no scenario {text}{hint} (a file, or one of: {built_in})")))
-        }
+    if let Some((_, text)) = SCENARIOS.iter().find(|(known, _)| *known == name) {
+        return scenario::parse(&format!("scenarios/{name}.toml"), text, None);
     }
+    let known: Vec<&str> = SCENARIOS.iter().map(|(n, _)| *n).collect();
+    let near = crate::toml_file::nearest(name, known.iter().copied());
+    let hint = near.map_or(String::new(), |n| format!("; did you mean `{n}`?"));
+    let built_in = known.join(", ");
+    Err(LoadError::Asked(format!("there is no scenario {text}{hint} (a file, or one of: {built_in})")))
 }
 
 #[cfg(test)]

@@ -23,3 +23,4 @@ pub mod summary;
 pub mod target;
 pub mod template;
 pub mod tick;
+pub mod tls;

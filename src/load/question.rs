@@ -104,7 +104,7 @@ fn holds(field: Option<&serde_json::Value>, value: &str) -> bool {
     match field {
         Some(serde_json::Value::String(s)) => s.split('|').any(|part| part == value),
         Some(serde_json::Value::Array(all)) => all.iter().any(|one| holds(Some(one), value)),
-        Some(other) => other.to_string() == value,
+        Some(other) => format!("{other}") == value,
         None => false,
     }
 }

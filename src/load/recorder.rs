@@ -178,8 +178,12 @@ impl Recorder {
             t.answered += u64::from(answered);
             t.errors += u64::from(fault.is_some());
             t.throttled += u64::from(fault == Some(Fault::Throttled));
-            latency.into_iter().for_each(|d| t.latency.record(d));
-            service.into_iter().for_each(|d| t.service.record(d));
+            if let Some(latency) = latency {
+                t.latency.record(latency);
+            }
+            if let Some(service) = service {
+                t.service.record(service);
+            }
         };
         if let Some(t) = self.tick.endpoints.get_mut(usize::from(endpoint)) {
             add(t);

@@ -20,7 +20,7 @@ use crate::toml_file::{self, TomlError, nearest};
 
 /// The highest rate that a scenario may ask for: what it writes must be meant.
 const MOST_RATE: f64 = 10_000_000.0;
-const LONGEST: Duration = Duration::from_secs(31 * 86_400);
+const LONGEST: Duration = Duration::from_hours(31 * 24);
 
 /// A checked scenario.
 #[derive(Clone)]
@@ -332,7 +332,7 @@ impl Page<'_> {
                 }
                 let wide = match &file.lasting {
                     Some(w) => self.duration("lasting", w)?,
-                    None => (lasts / 10).min(lasts - at),
+                    None => (lasts / 10).min(lasts.saturating_sub(at)),
                 };
                 if at + wide > lasts {
                     return Err(

@@ -13,13 +13,23 @@ const HIGHEST_US: u64 = 3_600_000_000;
 const DIGITS: u8 = 3;
 
 /// Counts of durations in microseconds. Values over one hour are recorded as one hour.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Histogram(hdrhistogram::Histogram<u64>);
+
+impl PartialEq for Histogram {
+    /// Whether the same counts lie in the same buckets, however far each has grown.
+    fn eq(&self, other: &Self) -> bool {
+        self.0.len() == other.0.len() && self.buckets().eq(other.buckets())
+    }
+}
 
 impl Default for Histogram {
     fn default() -> Self {
-        let inner = hdrhistogram::Histogram::new_with_bounds(LOWEST_US, HIGHEST_US, DIGITS);
-        Self(inner.expect("the bounds are constants that HDR accepts"))
+        // Small at first: a second of quick answers needs a tenth of what an hour's range would.
+        let inner = hdrhistogram::Histogram::new_with_bounds(LOWEST_US, 2 * LOWEST_US, DIGITS);
+        let mut inner = inner.expect("the bounds are constants that HDR accepts");
+        inner.auto(true);
+        Self(inner)
     }
 }
 
@@ -29,12 +39,12 @@ impl Histogram {
     }
 
     pub fn record_us(&mut self, us: u64) {
-        self.0.saturating_record(us.clamp(LOWEST_US, HIGHEST_US));
+        self.0.record(us.clamp(LOWEST_US, HIGHEST_US)).expect("it grows up to the highest value");
     }
 
     /// Adds every count of `other`, bucket by bucket.
     pub fn merge(&mut self, other: &Self) {
-        self.0.add(&other.0).expect("all histograms share the same bounds");
+        self.0.add(&other.0).expect("all histograms share their digits, and grow");
     }
 
     pub fn clear(&mut self) {

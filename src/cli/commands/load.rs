@@ -115,12 +115,11 @@ impl Load {
 /// Returns a load of a scenario, or of one address alone; its rate is not yet checked against the target's ceiling.
 pub fn spec(scenario: Option<&Path>, aim: &Aim, how: &How, session: &Session) -> Result<Spec, RunError> {
     let mut aimed = aim.find(session)?;
-    let scenario = match scenario {
-        Some(asked) => library::open(asked)?,
-        None => {
-            let path = std::mem::replace(&mut aimed.address.path, "/".to_owned());
-            single(&path)?
-        }
+    let scenario = if let Some(asked) = scenario {
+        library::open(asked)?
+    } else {
+        let path = std::mem::replace(&mut aimed.address.path, "/".to_owned());
+        single(&path)?
     };
     let seed = how.seed.or(scenario.seed).unwrap_or(SEED);
     let mut headers = aimed.headers;
@@ -139,6 +138,7 @@ pub fn spec(scenario: Option<&Path>, aim: &Aim, how: &How, session: &Session) ->
         objectives: if how.objectives.is_empty() { scenario.objectives } else { how.objectives.clone() },
         seed,
         shard: Shard::default(),
+        trust: aimed.trust,
     })
 }
 
@@ -189,7 +189,7 @@ fn parse_rate(text: &str) -> Result<Rate, String> {
 
 fn parse_timeout(text: &str) -> Result<Duration, String> {
     let timeout = parse_duration(text)?;
-    if timeout < Duration::from_millis(1) || timeout > Duration::from_secs(3600) {
+    if timeout < Duration::from_millis(1) || timeout > Duration::from_hours(1) {
         return Err(format!("`{text}` is outside 1 ms to 1 h"));
     }
     Ok(timeout)

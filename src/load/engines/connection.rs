@@ -4,6 +4,8 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 
+use rustls::ClientConnection;
+
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::load::answer::Reader;
@@ -11,6 +13,8 @@ use crate::load::answer::Reader;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     Connecting,
+    /// Connected, and agreeing on keys.
+    Securing,
     Idle,
     Asking,
 }
@@ -24,6 +28,7 @@ pub struct Connection {
     /// What is being asked, and how much of it is on its way.
     pub out: Vec<u8>,
     written: usize,
+    tls: Option<Box<ClientConnection>>,
 }
 
 impl AsRawFd for Connection {
@@ -34,7 +39,7 @@ impl AsRawFd for Connection {
 
 impl Connection {
     /// Begins to connect; the poll tells when that is done.
-    pub fn open(to: SocketAddr, reader: Reader, now_ns: u64) -> io::Result<Self> {
+    pub fn open(to: SocketAddr, tls: Option<Box<ClientConnection>>, reader: Reader, now_ns: u64) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
@@ -50,6 +55,7 @@ impl Connection {
             opened_ns: now_ns,
             out: Vec::new(),
             written: 0,
+            tls,
         })
     }
 
@@ -58,8 +64,66 @@ impl Connection {
         self.socket.take_error().unwrap_or_else(Some)
     }
 
+    /// Whether it is not yet ready to be asked.
+    pub fn is_opening(&self) -> bool {
+        matches!(self.phase, Phase::Connecting | Phase::Securing)
+    }
+
+    pub fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Goes on agreeing on keys; returns whether that is done.
+    pub fn secure(&mut self) -> io::Result<bool> {
+        self.push()?;
+        self.pull()?;
+        self.push()?;
+        Ok(self.tls.as_ref().is_none_or(|t| !t.is_handshaking() && !t.wants_write()))
+    }
+
+    /// Sends what TLS has ready, as far as the kernel takes it.
+    fn push(&mut self) -> io::Result<()> {
+        let Some(tls) = &mut self.tls else { return Ok(()) };
+        while tls.wants_write() {
+            match tls.write_tls(&mut self.socket) {
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what came for the agreement on keys.
+    fn pull(&mut self) -> io::Result<()> {
+        let Some(tls) = &mut self.tls else { return Ok(()) };
+        while tls.is_handshaking() {
+            match tls.read_tls(&mut self.socket) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(e),
+            }
+            if let Err(e) = tls.process_new_packets() {
+                // The other side hears why, so that its log and ours agree.
+                let _ = tls.write_tls(&mut self.socket);
+                return Err(io::Error::other(e));
+            }
+            while tls.wants_write() && tls.write_tls(&mut self.socket).is_ok() {}
+        }
+        Ok(())
+    }
+
     /// Sends what is left to send, as far as the kernel takes it.
     pub fn flush(&mut self) -> io::Result<()> {
+        if let Some(tls) = &mut self.tls {
+            if self.written < self.out.len() {
+                self.written += tls.writer().write(&self.out[self.written..])?;
+            }
+            return self.push();
+        }
         while self.written < self.out.len() {
             match self.socket.write(&self.out[self.written..]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -80,6 +144,9 @@ impl Connection {
 
     /// Returns how many bytes came, `None` when nothing is there now.
     pub fn read(&mut self, into: &mut [u8]) -> io::Result<Option<usize>> {
+        if self.tls.is_some() {
+            return self.read_secure(into);
+        }
         loop {
             match self.socket.read(into) {
                 Ok(n) => return Ok(Some(n)),
@@ -87,6 +154,28 @@ impl Connection {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
             }
+        }
+    }
+
+    fn read_secure(&mut self, into: &mut [u8]) -> io::Result<Option<usize>> {
+        loop {
+            let Some(tls) = &mut self.tls else { return Ok(None) };
+            match tls.reader().read(into) {
+                Ok(n) => return Ok(Some(n)),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                // Closed without saying so: the same as a plain close, and torn only where an answer is.
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(Some(0)),
+                Err(e) => return Err(e),
+            }
+            // One record at a time, so that no body is ever held whole.
+            match tls.read_tls(&mut self.socket) {
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(e),
+            }
+            tls.process_new_packets().map_err(io::Error::other)?;
+            self.push()?;
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::load::recorder::{Fault, Recorder, Times};
 use crate::load::redact::redact;
 use crate::load::schedule::{Arrivals, Due, Schedule, Shard};
 use crate::load::tick::Tick;
+use crate::load::tls::Secure;
 use crate::stop::Stop;
 
 /// How long the loop sleeps at most: a stop is noticed within it.
@@ -40,6 +41,8 @@ pub struct Order {
     pub seed: u64,
     pub addresses: Vec<SocketAddr>,
     pub stages: usize,
+    /// Where the target speaks TLS.
+    pub secure: Option<Secure>,
     pub timeout: Duration,
     pub body_limit: u64,
     pub begin: Instant,
@@ -306,7 +309,8 @@ impl Worker {
         let s = &mut self.slots[slot];
         s.generation = s.generation.wrapping_add(1);
         let token = (u64::from(s.generation) << 32) | slot as u64;
-        let opened = Connection::open(to, reader, now);
+        let tls = self.order.secure.as_ref().map(Secure::open).transpose();
+        let opened = tls.and_then(|tls| Connection::open(to, tls, reader, now));
         match opened.and_then(|c| self.poll.watch(&c, token).map(|()| c)) {
             Ok(connection) => {
                 self.slots[slot].connection = Some(connection);
@@ -314,22 +318,22 @@ impl Worker {
             }
             Err(e) => {
                 self.free.push(slot);
-                self.refused(&e, now);
+                self.refused(Fault::Connect, &e, now);
             }
         }
     }
 
     /// A connection could not be made: one request pays for it.
-    fn refused(&mut self, error: &io::Error, now: u64) {
+    fn refused(&mut self, fault: Fault, error: &io::Error, now: u64) {
         let to = self.order.addresses[(self.turn + self.order.addresses.len() - 1) % self.order.addresses.len()];
         let text = format!("{to}: {error}");
         if self.closed {
             self.calm_until = now + CALM;
             let due = self.next_due(now);
             self.recorder.due(due.stage, 0);
-            self.end_unsent(due, Fault::Connect, now, &text);
+            self.end_unsent(due, fault, now, &text);
         } else if self.waiting > 0 {
-            self.fail_waiting(Fault::Connect, now, &text);
+            self.fail_waiting(fault, now, &text);
         }
     }
 
@@ -395,7 +399,8 @@ impl Worker {
         let Some(phase) = s.connection.as_ref().map(|c| c.phase) else { return };
         match phase {
             Phase::Connecting if ready.writable || ready.closed => self.connected(slot, now),
-            Phase::Idle if ready.closed || ready.readable => self.close(slot),
+            Phase::Securing => self.secured(slot, now),
+            Phase::Idle if ready.closed || ready.readable => self.stirred(slot, ready.closed),
             Phase::Asking => {
                 if ready.writable {
                     self.flush(slot, now);
@@ -410,15 +415,48 @@ impl Worker {
 
     fn connected(&mut self, slot: usize, now: u64) {
         let Some(connection) = self.slots[slot].connection.as_mut() else { return };
-        self.connecting -= 1;
-        connection.phase = Phase::Idle;
         if let Some(error) = connection.connect_error() {
             self.close(slot);
-            self.refused(&error, now);
+            self.refused(Fault::Connect, &error, now);
             return;
         }
         self.recorder.connected(now - connection.opened_ns);
-        self.release(slot, now);
+        if connection.is_secure() {
+            connection.phase = Phase::Securing;
+            connection.opened_ns = now;
+            self.secured(slot, now);
+        } else {
+            connection.phase = Phase::Idle;
+            self.connecting -= 1;
+            self.release(slot, now);
+        }
+    }
+
+    /// TLS came a step further.
+    fn secured(&mut self, slot: usize, now: u64) {
+        let Some(connection) = self.slots[slot].connection.as_mut() else { return };
+        match connection.secure() {
+            Ok(false) => {}
+            Ok(true) => {
+                connection.phase = Phase::Idle;
+                self.connecting -= 1;
+                self.recorder.secured(now - connection.opened_ns);
+                self.release(slot, now);
+            }
+            Err(error) => {
+                self.close(slot);
+                self.refused(Fault::Tls, &error, now);
+            }
+        }
+    }
+
+    /// Something came where nothing was asked: the end of the connection, unless TLS only talks to itself.
+    fn stirred(&mut self, slot: usize, closed: bool) {
+        let Some(connection) = self.slots[slot].connection.as_mut() else { return };
+        let own = !closed && connection.is_secure() && matches!(connection.read(&mut self.buffer), Ok(None));
+        if !own {
+            self.close(slot);
+        }
     }
 
     /// The connection is free: the next request takes it, or it rests.
@@ -435,6 +473,7 @@ impl Worker {
         loop {
             let s = &mut self.slots[slot];
             let (Some(connection), Some(flight)) = (s.connection.as_mut(), s.flight.as_mut()) else { return };
+            let secure = connection.is_secure();
             let came = match connection.read(&mut self.buffer) {
                 Ok(None) => return,
                 Ok(Some(n)) => n,
@@ -452,7 +491,7 @@ impl Worker {
             match taken {
                 Ok(None) => {
                     // A short read emptied the socket; the next bytes bring their own event.
-                    if came < self.buffer.len() && !last {
+                    if came < self.buffer.len() && !last && !secure {
                         return;
                     }
                 }
@@ -531,7 +570,7 @@ impl Worker {
     fn close(&mut self, slot: usize) {
         let s = &mut self.slots[slot];
         if let Some(connection) = s.connection.take() {
-            self.connecting -= usize::from(connection.phase == Phase::Connecting);
+            self.connecting -= usize::from(connection.is_opening());
             s.generation = s.generation.wrapping_add(1);
             self.free.push(slot);
         }
@@ -544,8 +583,7 @@ impl Worker {
             let s = &self.slots[slot];
             if s.flight.is_some_and(|f| f.sent_ns + limit <= now) {
                 self.fail(slot, Fault::Timeout, now, &format!("no whole answer within {:?}", self.order.timeout));
-            } else if s.connection.as_ref().is_some_and(|c| c.phase == Phase::Connecting && c.opened_ns + limit <= now)
-            {
+            } else if s.connection.as_ref().is_some_and(|c| c.is_opening() && c.opened_ns + limit <= now) {
                 self.close(slot);
             }
         }
