@@ -8,13 +8,12 @@ use crate::load::dress::{Tokens, check_header};
 use crate::load::target::Address;
 use crate::load::tls::Trust;
 use crate::run::error::RunError;
+use crate::serve::{secret, stack};
 
 /// The target that needs no configuration: the stack of this machine.
 pub const LOCAL: &str = "local";
-/// Where the local stack answers, unless serin.toml says otherwise.
+/// Where the local stack answers when it is not up to say so itself.
 const LOCAL_URL: &str = "http://127.0.0.1:7070";
-/// The secret that the local stack made for itself, under SERIN_HOME.
-const LOCAL_SECRET: &str = "secret";
 /// What may be sent to a host that no configuration knows.
 const CEILING_ELSEWHERE: f64 = 100.0;
 
@@ -123,9 +122,10 @@ pub fn named(session: &Session, name: &str) -> Result<Target, RunError> {
 }
 
 fn local(home: &Path) -> Target {
-    let secret = home.join(LOCAL_SECRET);
+    let secret = secret::path(home);
+    let url = stack::running(home).ok().flatten().map_or_else(|| LOCAL_URL.to_owned(), |up| up.api_url);
     Target {
-        url: LOCAL_URL.to_owned(),
+        url,
         ceiling: None,
         secret_env: None,
         secret_file: secret.is_file().then_some(secret),
