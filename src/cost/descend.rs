@@ -14,7 +14,7 @@ use super::step::StepVerdict;
 use crate::serve::limiter::Limiter;
 
 /// A bucket that lasts no longer than this at the present rate is as good as empty: up.
-pub const REACT_S: f64 = 30.0;
+pub const REACT_S: f64 = 75.0;
 const DAY_S: f64 = 86_400.0;
 /// Headroom while days of the week are still unseen: with one day seen, and with six.
 const UNSEEN: (f64, f64) = (0.35, 0.25);
@@ -96,7 +96,11 @@ impl Planner {
 
     /// The least whole capacity that would have held everything in the lookback.
     pub fn needed(&self, now: f64) -> u64 {
-        self.need.since(day_of(now) - self.plan.lookback_days).ceil() as u64
+        self.exactly(now).ceil() as u64
+    }
+
+    fn exactly(&self, now: f64) -> f64 {
+        self.need.since(day_of(now) - self.plan.lookback_days)
     }
 
     /// Takes demand of `rate` units a second from `from` until `until`.
@@ -204,11 +208,10 @@ impl Planner {
 
     /// Looks at the whole: called every few minutes.
     pub fn decide(&mut self, now: f64) -> Option<Order> {
-        let needed = self.needed(now);
-        if let Some(order) = self.in_time(now, needed) {
+        if let Some(order) = self.in_time(now) {
             return Some(order);
         }
-        let (wanted, why) = self.wanted(now, needed);
+        let (wanted, why) = self.wanted(now);
         let largest = (self.capacity as f64 * (1.0 - self.plan.largest_step)).ceil() as u64;
         let to = wanted.max(largest).max(self.plan.floor);
         let worth = (to as f64) <= self.capacity as f64 * (1.0 - LEAST_STEP) && to < self.capacity;
@@ -230,7 +233,7 @@ impl Planner {
     }
 
     /// Steps up that are known to be needed before demand says so: an announced evening, or demand that has grown.
-    fn in_time(&mut self, now: f64, needed: u64) -> Option<Order> {
+    fn in_time(&mut self, now: f64) -> Option<Order> {
         let lead = 3_600.0;
         let coming = self.plan.peaks.iter().find(|p| p.from - lead <= now && now < p.until && p.units.is_some());
         if let Some((name, units)) = coming.map(|p| (p.name.clone(), p.units.unwrap_or_default())) {
@@ -239,9 +242,12 @@ impl Planner {
                 return self.up(now, to, format!("`{name}` is announced with {units:.0} units"));
             }
         }
-        if (self.capacity as f64) < needed as f64 * (1.0 + LEAST_ABOVE) {
-            let to = (needed as f64 * (1.0 + self.headroom(now))).ceil() as u64;
-            let reason = format!("demand has grown: {needed} would have been needed, {} is too near", self.capacity);
+        let need = self.exactly(now);
+        if (self.capacity as f64) < need * (1.0 + LEAST_ABOVE) {
+            // Not the wide headroom of the first days: what is rising is watched closely anyway.
+            let to = whole(need, self.plan.headroom.unwrap_or(self.headroom(now).min(HEADROOM.1)));
+            let reason =
+                format!("demand has grown: {} would have been needed, {} is too near", need.ceil(), self.capacity);
             if to > self.capacity && self.capacity < self.plan.ceiling {
                 return self.up(now, to, reason);
             }
@@ -279,23 +285,21 @@ impl Planner {
     }
 
     /// The capacity to aim at, and why it will hold.
-    fn wanted(&self, now: f64, needed: u64) -> (u64, String) {
-        let seen = self.need.days_seen();
-        let headroom = self.headroom(now);
+    fn wanted(&self, now: f64) -> (u64, String) {
+        let (need, seen, headroom) = (self.exactly(now), self.need.days_seen(), self.headroom(now));
         let expected = self.forecast(now).unwrap_or(0.0);
-        let base = needed as f64;
-        let mut aim = base.max(expected) * (1.0 + headroom);
-        if self.plan.headroom.is_none() && self.plan.growth.is_none() && seen >= 7.0 {
-            aim = aim.min(base * (1.0 + MOST_ABOVE));
-        }
-        let floor = self.floor.as_ref().map_or(0, |f| f.capacity + 1);
-        let above = (aim / base.max(1.0) - 1.0) * 100.0;
+        let learnt = self.plan.headroom.is_none() && self.plan.growth.is_none() && seen >= 7.0;
+        let above = (need.max(expected) * (1.0 + headroom) / need.max(f64::MIN_POSITIVE) - 1.0).max(0.0);
+        let aim = whole(need, if learnt { above.min(MOST_ABOVE) } else { above });
+        let aim = aim.max(self.floor.as_ref().map_or(0, |f| f.capacity + 1)).max(1);
         let days = seen.min(self.plan.lookback_days as f64);
-        let coming = if expected > base { format!(", {expected:.0} expected next") } else { String::new() };
+        let coming = if expected > need { format!(", {expected:.0} expected next") } else { String::new() };
+        let kept = (aim as f64 / need.max(1.0) - 1.0) * 100.0;
+        let least = need.ceil();
         let why = format!(
-            "{days:.1} days replayed at it hold without a throttle (least {needed}{coming}), {above:.1} % kept free"
+            "{days:.1} days replayed at it hold without a throttle (least {least}{coming}), {kept:.1} % kept free"
         );
-        ((aim.ceil() as u64).max(floor), why)
+        (aim, why)
     }
 
     /// What the next days should need: the same weekdays a week ago, grown as the last week grew.
@@ -333,6 +337,12 @@ impl Planner {
         let spread = (logs.iter().map(|l| (l - mean).powi(2)).sum::<f64>() / logs.len() as f64).sqrt();
         (HEADROOM.0 + 0.3 * spread).min(HEADROOM.1)
     }
+}
+
+/// Whole units above a need: rounded up, but where units are few rounding is not the larger part of the headroom.
+fn whole(need: f64, above: f64) -> u64 {
+    let (least, most) = (need.ceil(), (need.ceil() * (1.0 + above.max(MOST_ABOVE))).floor());
+    (need * (1.0 + above)).ceil().min(most).max(least) as u64
 }
 
 fn median(values: &[f64]) -> Option<f64> {

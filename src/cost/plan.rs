@@ -173,7 +173,7 @@ impl Plan {
             ceiling,
             burst_s: unit.burst_s(),
             hold_s: time("hold", &Some(d.hold), 0.0, 1.0)?,
-            settle_s: time("settle", &d.settle, 3.0 * 3_600.0, 1.0)?,
+            settle_s: time("settle", &d.settle, 3_600.0, 1.0)?,
             lookback_days: (time("lookback", &d.lookback, 35.0 * 86_400.0, 86_400.0)? / 86_400.0).ceil() as i64,
             headroom: share("headroom", &d.headroom)?,
             growth: share("growth", &d.growth)?,
