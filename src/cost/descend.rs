@@ -35,6 +35,14 @@ pub struct Order {
     pub reason: String,
 }
 
+impl Order {
+    /// The first row of every way down.
+    pub fn start(plan: &Plan) -> Self {
+        let reason = format!("starts with {} {}", plan.start, plan.unit.name);
+        Self { to: plan.start, verdict: StepVerdict::Hold, reason }
+    }
+}
+
 /// The capacity that did not hold, kept so that it is not tried again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Floor {
@@ -191,6 +199,47 @@ impl Planner {
         self.up_at = Some(now);
         self.set(now, to);
         Some(Order { to, verdict: StepVerdict::Up, reason })
+    }
+
+    /// Takes a change that was made at `now`, by an earlier life of this way down, from its journal.
+    pub fn took(&mut self, now: f64, to: u64, verdict: StepVerdict) {
+        match verdict {
+            StepVerdict::Go => {
+                self.down_at = Some(now);
+                self.decreases.note(now);
+            }
+            StepVerdict::Up => self.up_at = Some(now),
+            StepVerdict::Hold => {}
+        }
+        self.set(now, to);
+    }
+
+    /// Takes back an order that was given and could not be done: the capacity is still `to`.
+    pub fn stayed(&mut self, now: f64, to: u64) {
+        self.set(now, to);
+    }
+
+    /// Takes an incident or a floor from the journal of an earlier life.
+    pub fn recall(&mut self, at: f64, floor: Option<Floor>) {
+        self.incidents += 1;
+        self.incident_at = Some(at);
+        if floor.is_some() {
+            self.floor = floor;
+        }
+    }
+
+    /// Whether nothing is left to do: no smaller capacity is wanted, and this one has been held for its time.
+    pub fn arrived(&self, now: f64) -> bool {
+        let since = [self.down_at, self.up_at].into_iter().flatten().fold(self.began, f64::max);
+        let (wanted, _) = self.wanted(now);
+        let worth = wanted.max(self.plan.floor) as f64 <= self.capacity as f64 * (1.0 - LEAST_STEP);
+        self.need.days_seen() >= 1.0 && !worth && now - since >= self.plan.hold_s
+    }
+
+    /// Whether the budget of incidents is used up and the last one has been quiet for a while.
+    pub fn exhausted(&self, now: f64) -> bool {
+        let quiet = self.incident_at.is_some_and(|at| now - at >= self.plan.settle_s);
+        self.incidents > 0 && self.incidents >= self.plan.incidents && quiet
     }
 
     fn set(&mut self, now: f64, to: u64) {

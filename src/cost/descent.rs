@@ -96,11 +96,19 @@ impl PriceUsed {
 }
 
 impl Descent {
-    pub fn of(plan: &Plan, name: &str, walk: Walk, price: PriceUsed, rule: RuleWalk, notes: Vec<String>) -> Self {
+    pub fn of(
+        plan: &Plan,
+        name: &str,
+        walk: Walk,
+        price: PriceUsed,
+        rule: Option<RuleWalk>,
+        notes: Vec<String>,
+    ) -> Self {
         let usd = price.usd_per_unit_hour;
         let less = plan.start as f64 - walk.final_capacity as f64;
         let hours = (walk.until - walk.from - walk.missing_s) / 3_600.0;
-        let (verdict, reason) = judged(plan, &walk);
+        let simulated = walk.ended.is_none();
+        let (verdict, reason) = walk.ended.clone().unwrap_or_else(|| judged(plan, &walk));
         Self {
             schema: SCHEMA,
             verdict,
@@ -108,7 +116,7 @@ impl Descent {
             plan: plan.name.clone(),
             knob: plan.knob.name(),
             unit: plan.unit.name.clone(),
-            simulated: true,
+            simulated,
             demand: DemandSeen {
                 name: name.to_owned(),
                 from: super::demand::shown(walk.from),
@@ -129,7 +137,7 @@ impl Descent {
             usd_per_million: usd.filter(|_| walk.requests > 0.0).map(|p| p * walk.unit_hours / (walk.requests / 1e6)),
             price,
             steps: walk.steps,
-            rule: Some(rule),
+            rule,
             notes,
         }
     }

@@ -1,5 +1,8 @@
 //! What can go wrong in cost, in a person's words.
 
+use std::path::PathBuf;
+
+use super::knob::KnobError;
 use crate::toml_file::TomlError;
 
 #[derive(Debug, thiserror::Error)]
@@ -8,6 +11,13 @@ pub enum CostError {
     File(#[from] TomlError),
     #[error("{name}{place}: {what}")]
     Trace { name: String, place: String, what: String },
+    #[error(transparent)]
+    Knob(#[from] KnobError),
+    /// Another way down has the same knob.
+    #[error("{0}")]
+    Held(String),
+    #[error("the journal {} cannot be used: {why}", path.display())]
+    Journal { path: PathBuf, why: String },
 }
 
 impl CostError {

@@ -4,8 +4,10 @@ use super::capacity::Unit;
 use super::demand::{Demand, Sample, shown};
 use super::descend::{Floor, Order, Planner};
 use super::error::CostError;
+use super::ledger::Ledger;
 use super::plan::Plan;
-use super::step::{Step, StepVerdict};
+use super::step::Step;
+use crate::judge::verdict::Verdict;
 use crate::serve::limiter::Limiter;
 
 /// The guard looks at the meters this often.
@@ -14,12 +16,12 @@ const LOOK_S: f64 = 5.0;
 const DECIDE_S: f64 = 300.0;
 
 /// A way down, walked to its end.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Walk {
     pub steps: Vec<Step>,
     pub final_capacity: u64,
     pub throttled: u64,
-    /// Seconds from the first throttle of each step until the step up.
+    /// The longest time from a first throttle until it was answered or over.
     pub longest_breach_s: f64,
     /// The least whole capacity that would have held all that was seen.
     pub needed: u64,
@@ -31,8 +33,10 @@ pub struct Walk {
     pub missing_s: f64,
     /// Units x hours that were paid for.
     pub unit_hours: f64,
-    /// Requests in the trace.
+    /// Requests that were seen.
     pub requests: f64,
+    /// Verdict and reason of a way down that really ended; a simulated one is judged by its numbers.
+    pub ended: Option<(Verdict, String)>,
 }
 
 /// Walks `demand` down by `plan`; `tell` hears each step when it begins and once more when it has ended.
@@ -66,60 +70,30 @@ struct World<'a> {
     planner: Planner,
     limiter: Limiter,
     per_request: f64,
-    price: Option<f64>,
-    steps: Vec<Step>,
-    tell: &'a mut dyn FnMut(&Step),
-    /// Throttled units since the present step began, and since when.
-    throttled: f64,
+    ledger: Ledger<'a>,
     broke_at: Option<f64>,
-    highest: f64,
     decided: f64,
     walk: Walk,
 }
 
 impl<'a> World<'a> {
     fn new(plan: Plan, price: Option<f64>, now: f64, tell: &'a mut dyn FnMut(&Step)) -> Self {
-        let limiter = Limiter::with_burst(plan.start as f64, plan.burst_s, now);
-        let per_request = plan.unit.units_a_request();
-        let reason = format!("starts with {} {}", plan.start, plan.unit.name);
-        let start = Order { to: plan.start, verdict: StepVerdict::Hold, reason };
-        let walk = Walk {
-            steps: Vec::new(),
-            final_capacity: plan.start,
-            throttled: 0,
-            longest_breach_s: 0.0,
-            needed: 0,
-            floor: None,
-            incidents: 0,
-            from: now,
-            until: now,
-            missing_s: 0.0,
-            unit_hours: 0.0,
-            requests: 0.0,
-        };
-        let planner = Planner::new(plan, now);
-        let (steps, throttled, highest, decided) = (Vec::new(), 0.0, 0.0, now);
-        let mut world = Self {
-            planner,
-            limiter,
-            per_request,
-            price,
-            steps,
-            tell,
-            throttled,
+        let mut ledger = Ledger::new(price, tell);
+        ledger.begin(now, &Order::start(&plan));
+        Self {
+            limiter: Limiter::with_burst(plan.start as f64, plan.burst_s, now),
+            per_request: plan.unit.units_a_request(),
+            ledger,
             broke_at: None,
-            highest,
-            decided,
-            walk,
-        };
-        world.begin(now, start);
-        world
+            decided: now,
+            walk: Walk::default(),
+            planner: Planner::new(plan, now),
+        }
     }
 
     /// A stretch of constant demand: flows on to the next moment at which somebody might act.
     fn span(&mut self, rate: f64, from: f64, until: f64) {
         self.walk.requests += rate * (until - from) / self.per_request;
-        self.highest = self.highest.max(rate);
         let mut now = from;
         while now < until {
             let alarm = now + self.planner.alarm_in(rate);
@@ -129,7 +103,7 @@ impl<'a> World<'a> {
             let throttled = self.limiter.flow(rate, next) / self.per_request;
             self.walk.unit_hours += self.planner.capacity() as f64 * (next - now) / 3_600.0;
             self.planner.saw(rate, now, next);
-            self.throttled += throttled;
+            self.ledger.saw(rate, throttled, None);
             if throttled > 0.0 {
                 self.broke_at.get_or_insert(dry);
                 let since = self.broke_at.map_or(0.0, |at| next - at);
@@ -161,40 +135,14 @@ impl<'a> World<'a> {
 
     fn obey(&mut self, now: f64, order: Order) {
         self.limiter.set_capacity(order.to as f64, now);
-        self.close();
-        self.begin(now, order);
+        self.ledger.begin(now, &order);
     }
 
-    fn begin(&mut self, now: f64, order: Order) {
-        let step = Step {
-            at: shown(now),
-            capacity: order.to,
-            throttled: 0,
-            p99_ms: None,
-            verdict: order.verdict,
-            reason: order.reason,
-            usd_per_hour: self.price.map(|p| p * order.to as f64),
-            share_of_limit: None,
-        };
-        (self.tell)(&step);
-        self.steps.push(step);
-    }
-
-    /// Writes into the present step what was seen while it lasted.
-    fn close(&mut self) {
-        let Some(step) = self.steps.last_mut() else { return };
-        // A part of a request that was refused is a request refused.
-        step.throttled = self.throttled.ceil() as u64;
-        step.share_of_limit = Some(self.highest / step.capacity as f64);
-        self.walk.throttled += step.throttled;
-        (self.tell)(step);
-        (self.throttled, self.highest) = (0.0, 0.0);
-    }
-
-    fn end(mut self, from: f64, until: f64) -> Walk {
-        self.close();
+    fn end(self, from: f64, until: f64) -> Walk {
+        let (steps, throttled) = self.ledger.end();
         Walk {
-            steps: self.steps,
+            steps,
+            throttled,
             final_capacity: self.planner.capacity(),
             needed: self.planner.needed(until),
             floor: self.planner.floor().cloned(),

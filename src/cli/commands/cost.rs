@@ -15,7 +15,7 @@ use crate::cost::meter::{Metered, meter};
 use crate::cost::plan::Plan;
 use crate::cost::prices::{Prices, today};
 use crate::run::error::RunError;
-use crate::run::jobs::cost::Simulate;
+use crate::run::jobs::cost::{Descend as Real, Simulate};
 use crate::stats::units::{Usd, grouped, parse_duration, parse_share};
 
 /// Money: what it costs, what it would cost, and the way down to the cheapest capacity that holds
@@ -303,6 +303,9 @@ fn check(q: &Question) -> Result<(), RunError> {
 }
 
 /// Step capacity down, day by day, to the cheapest that holds
+///
+/// Each step is proved on the demand seen so far, written to a journal, made, and read back; at the first throttle, or
+/// before it, capacity goes up again. Stopped or killed, the same line goes on where it was.
 #[derive(clap::Args)]
 #[command(after_help = "Example: serin cost descend scenarios/cost-descend.toml --simulate --trace demand.csv --json")]
 struct Descend {
@@ -311,8 +314,9 @@ struct Descend {
     /// Walk recorded demand behind the limiter's model, touching nothing
     #[arg(long)]
     simulate: bool,
-    /// Recorded demand: timestamp,reads_per_second[,writes_per_second]; without it 14 made days
-    #[arg(long, value_name = "DEMAND.csv", requires = "simulate")]
+    /// Recorded demand: timestamp,reads_per_second[,writes_per_second]; simulated without it: 14 made days; for real:
+    /// the days before now, to begin with
+    #[arg(long, value_name = "DEMAND.csv")]
     trace: Option<PathBuf>,
     /// Spread the simulated walk over this much time, to watch it
     #[arg(long, value_name = "DURATION", requires = "simulate")]
@@ -337,8 +341,13 @@ impl Descend {
             None => Plan::parse("scenarios/cost-descend.toml", BUILT_IN).map_err(misuse)?,
         };
         let prices = Prices::open(self.prices.as_deref()).map_err(misuse)?;
+        let price = PriceUsed::of(&plan, &prices);
         if !self.simulate {
-            return Err(RunError::misuse("a descent for real is not built in").hint("add --simulate"));
+            if self.plan.is_none() {
+                return Err(RunError::misuse("a way down for real needs its plan").hint("serin cost descend PLAN.toml"));
+            }
+            let history = self.trace.as_deref().map(Demand::open).transpose().map_err(misuse)?;
+            return session.headless(Box::new(Real { plan, history, price }), self.out.as_deref());
         }
         let demand = match &self.trace {
             Some(path) => Demand::open(path).map_err(misuse)?,
@@ -346,7 +355,6 @@ impl Descend {
         };
         let play = self.play.as_deref().map(parse_duration).transpose();
         let play: Option<Duration> = play.map_err(|e| RunError::misuse(format!("--play: {e}")))?;
-        let price = PriceUsed::of(&plan, &prices);
         session.headless(Box::new(Simulate { plan, demand, price, play }), self.out.as_deref())
     }
 }

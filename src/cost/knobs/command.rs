@@ -1,0 +1,114 @@
+//! Programs of the user's: one sets, one reads back, one meters; the capacity stands in the environment.
+
+use std::io::Read;
+use std::process::{Command as Process, Stdio};
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+
+use crate::cost::knob::{Knob, KnobError, Look};
+use crate::cost::plan::Command;
+
+const LONGEST: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+pub struct Programs {
+    programs: Command,
+    writes: bool,
+}
+
+/// What the meter prints, for the time since it was asked last.
+#[derive(Debug, Deserialize)]
+struct Printed {
+    reads_per_second: Option<f64>,
+    writes_per_second: Option<f64>,
+    throttled: f64,
+    p99_ms: Option<f64>,
+}
+
+impl Programs {
+    pub fn new(programs: Command, writes: bool) -> Self {
+        Self { programs, writes }
+    }
+}
+
+impl Knob for Programs {
+    fn name(&self) -> String {
+        self.programs.set.join(" ")
+    }
+
+    fn read(&mut self) -> Result<u64, KnobError> {
+        let out = run(&self.programs.read, &[])?;
+        let failed = |_| failed(&self.programs.read, format!("printed `{}`, not a whole number", out.trim()));
+        out.trim().parse().map_err(failed)
+    }
+
+    fn set(&mut self, from: u64, to: u64) -> Result<(), KnobError> {
+        let capacities = [("SERIN_CAPACITY", to.to_string()), ("SERIN_CAPACITY_BEFORE", from.to_string())];
+        run(&self.programs.set, &capacities).map(|_| ())
+    }
+
+    fn look(&mut self) -> Result<Look, KnobError> {
+        let out = run(&self.programs.meter, &[])?;
+        let bad = |why: String| failed(&self.programs.meter, why);
+        let printed: Printed =
+            serde_json::from_str(out.trim()).map_err(|e| bad(format!("printed `{}`: {e}", out.trim())))?;
+        let (key, rate) = if self.writes {
+            ("writes_per_second", printed.writes_per_second)
+        } else {
+            ("reads_per_second", printed.reads_per_second)
+        };
+        let rate = rate.ok_or_else(|| bad(format!("printed no {key}")))?;
+        let whole = |v: f64| v.is_finite() && v >= 0.0;
+        if !whole(rate) || !whole(printed.throttled) || printed.p99_ms.is_some_and(|p| !whole(p)) {
+            return Err(bad(format!("printed a number below 0: {}", out.trim())));
+        }
+        Ok(Look { rate, throttled: printed.throttled, p99_ms: printed.p99_ms })
+    }
+}
+
+fn failed(words: &[String], why: String) -> KnobError {
+    KnobError::Failed { what: words.join(" "), why }
+}
+
+/// Runs a program to its end, or kills it when it takes too long; returns what it printed.
+fn run(words: &[String], environment: &[(&str, String)]) -> Result<String, KnobError> {
+    let bad = |why: String| failed(words, why);
+    let (program, arguments) = words.split_first().ok_or_else(|| bad("is empty".to_owned()))?;
+    let mut process = Process::new(program);
+    process.args(arguments).envs(environment.iter().map(|(k, v)| (k, v)));
+    process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = process.spawn().map_err(|e| bad(format!("cannot be started: {e}")))?;
+    // Read beside, so that a program that prints much is not stopped by a full pipe.
+    let reader = |from: Option<Box<dyn Read + Send>>| {
+        std::thread::spawn(move || {
+            let mut text = Vec::new();
+            if let Some(from) = from {
+                let _ = from.take(1 << 20).read_to_end(&mut text);
+            }
+            String::from_utf8_lossy(&text).into_owned()
+        })
+    };
+    let out = reader(child.stdout.take().map(|p| Box::new(p) as Box<dyn Read + Send>));
+    let errors = reader(child.stderr.take().map(|p| Box::new(p) as Box<dyn Read + Send>));
+    let began = Instant::now();
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if began.elapsed() > LONGEST => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(bad(format!("gave no answer within {} s", LONGEST.as_secs())));
+            }
+            Ok(None) => std::thread::sleep(Duration::from_millis(2)),
+            Err(e) => return Err(bad(e.to_string())),
+        }
+    };
+    let text = out.join().unwrap_or_default();
+    if status.success() {
+        return Ok(text);
+    }
+    let errors = errors.join().unwrap_or_default();
+    let said = errors.trim().lines().last().unwrap_or("said nothing").to_owned();
+    Err(bad(format!("ended with {status}: {said}")))
+}
