@@ -176,22 +176,23 @@ fn walk(kind: &Kind, groups: [usize; STAGES], seed: u64) -> Walked {
         if !kind.truth.harm.is_none() && t >= kind.truth.harm.begins_s {
             walked.harmed += harm_done(&drawn[..canary], kind.truth);
         }
-        let weights = decisive(&panel, seen_s);
+        let soaked = walked.go_s.is_none() && now == 0 && seen_s >= SOAK_S;
+        let weights = decisive(&panel, soaked);
         if weights.rolls_back() {
             walked.rolled_back_s = Some(t + LOOK_S);
             break;
         }
-        if walked.go_s.is_none() && now == 0 && seen_s >= SOAK_S && weights.is_healthy() {
+        if soaked && weights.is_healthy() {
             walked.go_s = Some(t + LOOK_S);
         }
     }
     walked
 }
 
-/// The shortest blocks alone bound the evidence from above: the others are asked only when these would decide.
-fn decisive(panel: &Panel, seen_s: f64) -> Weights {
-    let bound = panel.weigh(1);
-    if bound.rolls_back() || seen_s >= SOAK_S && bound.is_healthy() { panel.weigh(3) } else { bound }
+/// A glance bounds the evidence from above: all of it is weighed only when that would decide.
+fn decisive(panel: &Panel, soaked: bool) -> Weights {
+    let bound = panel.glance(soaked);
+    if bound.rolls_back() || soaked && bound.is_healthy() { panel.weigh() } else { bound }
 }
 
 fn feed(panel: &mut Panel, t: f64, drawn: &[Group; GROUPS], canary: usize, margins: &[Margin; 3], begins: bool) {

@@ -135,9 +135,17 @@ impl Panel {
         }
     }
 
-    /// Returns the evidence over the `depth` shortest block lengths; over fewer than three it is an upper bound.
-    pub fn weigh(&self, depth: usize) -> Weights {
-        let metrics: Vec<_> = self.metrics.iter().map(|m| m.weigh(depth)).collect();
+    /// Returns the evidence over all three block lengths.
+    pub fn weigh(&self) -> Weights {
+        self.sum_up(self.metrics.iter().map(Metric::weigh).collect())
+    }
+
+    /// Returns what bounds it from above, much faster: the shortest blocks alone, and health only on request.
+    pub fn glance(&self, health: bool) -> Weights {
+        self.sum_up(self.metrics.iter().map(|m| m.scales[0].glance(health)).collect())
+    }
+
+    fn sum_up(&self, metrics: Vec<Weighed>) -> Weights {
         let mut bad = LogSum::default();
         for (metric, weighed) in self.metrics.iter().zip(&metrics).filter(|(m, _)| m.rolls_back) {
             bad.add(metric.weight.ln() + weighed.bad);
@@ -152,8 +160,8 @@ impl Panel {
 }
 
 impl Metric {
-    fn weigh(&self, depth: usize) -> Weighed {
-        let each = self.scales[..depth].iter().map(Scale::weigh);
+    fn weigh(&self) -> Weighed {
+        let each = self.scales.iter().map(Scale::weigh);
         each.fold(Weighed { bad: f64::INFINITY, go: f64::INFINITY }, |least, one| Weighed {
             bad: least.bad.min(one.bad),
             go: least.go.min(one.go),

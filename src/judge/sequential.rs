@@ -194,7 +194,7 @@ impl Judge {
         let blind = blind.join(", ");
         self.feed(now, &counted, true);
         let Some(panel) = &self.panel else { return told(now.t, Call::CannotTell, "nothing is guarded".to_owned()) };
-        let weights = panel.weigh(3);
+        let weights = panel.weigh();
         let evidence = self.exhibits(panel, &weights);
         let (verdict, reason) = if weights.rolls_back() {
             (Call::Rollback, self.accusation(&weights, &evidence))

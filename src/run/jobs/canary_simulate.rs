@@ -19,6 +19,8 @@ pub struct Simulate {
     pub errors: f64,
     /// Tenths of the viewers in each stage.
     pub groups: [usize; STAGES],
+    /// Also the evenings on which the judge is known to be weak.
+    pub weak: bool,
     /// Only kinds whose name contains this.
     pub kind: Option<String>,
 }
@@ -33,7 +35,10 @@ impl Job for Simulate {
     }
 
     fn run(self: Box<Self>, desk: &Desk) -> Result<Summary, RunError> {
-        let wanted = |name: &str| self.kind.as_ref().is_none_or(|k| name.contains(k.as_str()));
+        let wanted = |name: &str| match &self.kind {
+            Some(text) => name.contains(text.as_str()),
+            None => self.weak || !name.starts_with("weak spot"),
+        };
         let kinds: Vec<_> = simulate::kinds(self.rate, self.errors).into_iter().filter(|k| wanted(k.name)).collect();
         if kinds.is_empty() {
             let known: Vec<_> = simulate::kinds(self.rate, self.errors).iter().map(|k| k.name).collect();

@@ -12,3 +12,4 @@ pub mod recommend;
 pub mod synth;
 pub mod train;
 pub mod watch;
+pub mod experiment;

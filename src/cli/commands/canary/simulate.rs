@@ -25,6 +25,9 @@ pub struct Simulate {
     /// Keep the canary at 10 % in all stages, instead of 10, 20, .. 50 %
     #[arg(long)]
     flat: bool,
+    /// Walk also the evenings on which the judge is known to be weak
+    #[arg(long)]
+    weak: bool,
     /// Only kinds whose name contains this
     #[arg(long, value_name = "TEXT")]
     kind: Option<String>,
@@ -45,6 +48,7 @@ impl Simulate {
             rate: self.rate,
             errors,
             groups: if self.flat { [1; 5] } else { [1, 2, 3, 4, 5] },
+            weak: self.weak,
             kind: self.kind,
         };
         session.headless(Box::new(job), None)
