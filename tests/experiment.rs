@@ -78,8 +78,8 @@ fn no_difference_is_cannot_tell_and_says_what_would_have_been_noticed() {
 
 #[test]
 fn groups_of_the_wrong_size_are_told_before_anything_else() {
-    let lost: String =
-        viewers(4000, 5.0, 3).lines().enumerate().filter(|(i, _)| i % 8 != 2).map(|(_, l)| format!("{l}\n")).collect();
+    let text = viewers(4000, 5.0, 3);
+    let lost = text.lines().enumerate().filter(|(i, _)| i % 8 != 2).map(|(_, l)| l).collect::<Vec<_>>().join("\n");
     let output = experiment(&lost, &[]);
     let found = document(&output);
     assert_eq!((output.status.code(), &found["sample_ratio_ok"]), (Some(3), &Value::from(false)));

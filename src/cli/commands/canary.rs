@@ -1,6 +1,7 @@
 //! `serin canary`: its words, each as a job.
 
 mod judge;
+mod plan;
 mod simulate;
 
 use crate::cli::exit::Exit;
@@ -16,6 +17,7 @@ pub struct Canary {
 
 #[derive(clap::Subcommand)]
 enum Word {
+    Plan(plan::Plan),
     Judge(judge::Judge),
     Simulate(simulate::Simulate),
 }
@@ -23,6 +25,7 @@ enum Word {
 impl Canary {
     pub fn run(self, session: &Session) -> Result<Exit, RunError> {
         match self.word {
+            Word::Plan(word) => word.run(session),
             Word::Judge(word) => word.run(session),
             Word::Simulate(word) => word.run(session),
         }

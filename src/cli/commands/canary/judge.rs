@@ -26,6 +26,9 @@ pub struct Judge {
     /// The recorded numbers, `-` for standard input
     #[arg(value_name = "SERIES.jsonl")]
     series: PathBuf,
+    /// Judge by the guards of this plan, instead of errors, p95 and p99
+    #[arg(long, value_name = "PLAN.toml")]
+    plan: Option<PathBuf>,
 }
 
 impl Judge {
@@ -40,7 +43,10 @@ impl Judge {
             })?;
             Box::new(BufReader::new(file))
         };
-        let terms = Terms::default();
+        let terms = match &self.plan {
+            Some(plan) => super::plan::read(plan)?.terms(),
+            None => Terms::default(),
+        };
         let mut looks = Vec::new();
         let each_line = !session.global.json && !session.global.quiet;
         let last = series::judge(&name, from, terms, |look| {
