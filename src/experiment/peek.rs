@@ -52,7 +52,7 @@ pub fn peek(read: &Exposures, alpha: f64) -> Vec<Peek> {
         let enough = groups.iter().all(|g| g.viewers >= LEAST) && variance > 0.0 && variance.is_finite();
         let mut half = f64::INFINITY;
         if enough {
-            let mixed = *likely.get_or_insert_with(|| (LIKELY * control.mean).powi(2).max(variance / 100.0));
+            let mixed = *likely.get_or_insert_with(|| (LIKELY * control.mean).powi(2).max(variance / 4.0));
             let both = variance + mixed;
             let odds = 0.5 * (variance / both).ln() + mixed * difference * difference / (2.0 * variance * both);
             p = p.min((-odds).exp());

@@ -5,11 +5,15 @@ pub mod check;
 pub mod cost;
 pub mod describe;
 pub mod evaluate;
+pub mod experiment;
 pub mod import;
 pub mod load;
 pub mod model_work;
 pub mod recommend;
 pub mod synth;
 pub mod train;
+<<<<<<< HEAD
 pub mod watch;
 pub mod experiment;
+=======
+>>>>>>> 5695de2 (Let the daily look be as sharp as it may be)
