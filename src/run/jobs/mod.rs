@@ -12,8 +12,4 @@ pub mod model_work;
 pub mod recommend;
 pub mod synth;
 pub mod train;
-<<<<<<< HEAD
 pub mod watch;
-pub mod experiment;
-=======
->>>>>>> 5695de2 (Let the daily look be as sharp as it may be)
