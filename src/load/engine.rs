@@ -67,7 +67,9 @@ pub fn run(spec: &Spec, stop: &Stop, tell: &mut dyn FnMut(Told)) -> Result<LoadS
     let stages = spec.schedule.stages();
     check_scopes(&objectives, &endpoints, stages.iter().map(|s| s.name.as_str()))?;
     let workers = workers(&spec.schedule, spec.connections);
+    let Shard { part, of } = spec.shard;
     let plan = LoadPlan {
+        shard: if of > 1 { format!("{}/{of}", part + 1) } else { String::new() },
         scenario: spec.name.clone(),
         target: spec.target.clone(),
         seed: spec.seed,

@@ -9,6 +9,9 @@ use crate::stats::histogram::Histogram;
 /// What a load is going to do, said once before its first tick.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LoadPlan {
+    /// The part of the schedule that this run sent, `2/8`; empty when it sent the whole.
+    #[serde(default)]
+    pub shard: String,
     pub scenario: String,
     pub target: String,
     pub seed: u64,

@@ -32,6 +32,7 @@ impl Dice {
 /// An evening of `seconds`, whose answers slow down past the objective when it is a bad one.
 pub fn evening(seconds: u32, bad: bool) -> Vec<Event> {
     let plan = LoadPlan {
+        shard: String::new(),
         scenario: "evening short".to_owned(),
         target: "local".to_owned(),
         seed: 7,

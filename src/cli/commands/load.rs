@@ -173,7 +173,7 @@ fn single(path: &str) -> Result<Scenario, RunError> {
     })
 }
 
-fn parse_rate(text: &str) -> Result<Rate, String> {
+pub fn parse_rate(text: &str) -> Result<Rate, String> {
     if text == "max" {
         return Ok(Rate::Max);
     }

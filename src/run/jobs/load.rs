@@ -34,7 +34,13 @@ impl Job for Load {
 
 /// Plays a load and tells of it; for jobs that have a load as a part.
 pub fn play(spec: &Spec, desk: &Desk) -> Result<LoadSummary, RunError> {
+    play_and(spec, desk, &mut |_| {})
+}
+
+/// Plays a load, tells of it, and shows each word to `watch` first.
+pub fn play_and(spec: &Spec, desk: &Desk, watch: &mut dyn FnMut(&Told)) -> Result<LoadSummary, RunError> {
     let mut tell = |told| {
+        watch(&told);
         desk.tell(match told {
             Told::Plan(plan) => Event::LoadPlan(plan),
             Told::Tick(tick) => Event::Tick(tick),
@@ -44,6 +50,11 @@ pub fn play(spec: &Spec, desk: &Desk) -> Result<LoadSummary, RunError> {
     let mut summary = engine::run(spec, &desk.stop, &mut tell)?;
     summary.run = desk.folder.as_ref().map(|f| f.display().to_string());
     Ok(summary)
+}
+
+/// Plays a load that is one piece of a run, so that only `watch` hears of it.
+pub fn run_load(spec: &Spec, desk: &Desk, watch: &mut dyn FnMut(&Told)) -> Result<LoadSummary, RunError> {
+    Ok(engine::run(spec, &desk.stop, &mut |told| watch(&told))?)
 }
 
 /// Returns the summary of a run that was one load.
