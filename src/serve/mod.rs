@@ -16,8 +16,5 @@ pub mod durable;
 pub mod error;
 pub mod filter;
 pub mod limiter;
-pub mod secret;
-pub mod stack;
 pub mod store;
 pub mod stores;
-pub mod supervisor;
