@@ -9,6 +9,8 @@
 //! Why hyper by hand, and not a framework: one route takes nearly every request. What it costs is measured by
 //! `cargo bench --bench serve`; a second busy route would make a router worth its price.
 
+pub mod answer;
+pub mod api;
 pub mod auth;
 pub mod bits;
 pub mod catalogue;
@@ -16,5 +18,16 @@ pub mod durable;
 pub mod error;
 pub mod filter;
 pub mod limiter;
+pub mod live;
+pub mod meter;
+pub mod personalize;
+pub mod problem;
+pub mod publish;
+pub mod refresh;
+pub mod secret;
+pub mod server;
+pub mod sigv4;
 pub mod store;
 pub mod stores;
+pub mod wish;
+pub mod world;

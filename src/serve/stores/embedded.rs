@@ -267,13 +267,22 @@ impl Writer {
         Ok(())
     }
 
+    /// Words an error of writing: what failed, and what serves on.
+    pub fn failed(&self, source: io::Error) -> ServeError {
+        ServeError::Publish { path: self.store.join(&self.name), source, kept: self.kept() }
+    }
+
+    fn kept(&self) -> String {
+        match &self.before {
+            Some(name) => format!("{name} serves on"),
+            None => "nothing was published before, and nothing is now".to_owned(),
+        }
+    }
+
     /// Writes the rest, checks the whole file, reads a sample back, and only then moves the pointer.
     pub fn finish(self, mut meta: Meta) -> Result<Published, ServeError> {
         let path = self.store.join(&self.name);
-        let kept = match &self.before {
-            Some(name) => format!("{name} serves on"),
-            None => "nothing was published before, and nothing is now".to_owned(),
-        };
+        let kept = self.kept();
         let failed = |source| ServeError::Publish { path: path.clone(), source, kept: kept.clone() };
         let sample = self.sample.clone();
         let (store, name) = (self.store.clone(), self.name.clone());

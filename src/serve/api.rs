@@ -1,0 +1,296 @@
+//! Routes: who may ask what, and what each is answered with.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+
+use super::answer::{self, Answer};
+use super::auth::{Gate, Remembered};
+use super::catalogue::Catalogue;
+use super::limiter::Limiter;
+use super::live::Room;
+use super::meter::{Meter, Route};
+use super::personalize;
+use super::problem::{Problem, Reply};
+use super::wish::{self, Wish};
+use super::world::World;
+
+/// Queries whose compiled form a worker keeps.
+const WISHES: usize = 1024;
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// A worker this many milliseconds behind refuses new work instead of letting everybody wait.
+const BEHIND_MS: u64 = 250;
+
+/// What all workers share.
+pub struct Api {
+    pub gate: ArcSwap<Gate>,
+    pub world: ArcSwap<World>,
+    pub meter: Meter,
+    /// The campaign's requests a second, when it has a wall.
+    pub quota: Option<Mutex<Limiter>>,
+    /// Access keys of the Personalize wire.
+    pub keys: personalize::Keys,
+    pub draining: AtomicBool,
+    pub began: Instant,
+}
+
+/// One thread's own: nothing on the hot path is locked.
+pub struct Worker {
+    pub api: Arc<Api>,
+    memory: RefCell<Memory>,
+    /// Milliseconds this worker's loop is behind; its own clock writes it.
+    pub behind_ms: AtomicU64,
+}
+
+struct Memory {
+    gate: Arc<Gate>,
+    tokens: Remembered,
+    catalogue: Arc<Catalogue>,
+    wishes: HashMap<Box<str>, Rc<Wish>>,
+    scratch: Vec<u8>,
+    room: Room,
+}
+
+/// An answer at once, or after the body has come.
+pub enum Pending {
+    Now(Option<Reply>),
+    Later(Pin<Box<dyn Future<Output = Reply>>>),
+}
+
+impl Future for Pending {
+    type Output = Result<Reply, std::convert::Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Now(reply) => std::task::Poll::Ready(Ok(reply.take().expect("a future is polled once when ready"))),
+            Self::Later(reply) => reply.as_mut().poll(context).map(Ok),
+        }
+    }
+}
+
+impl Api {
+    pub fn ready(&self) -> bool {
+        !self.draining.load(Relaxed)
+    }
+
+    /// Whether the campaign lets one more request through.
+    pub fn within_quota(&self) -> bool {
+        let Some(quota) = &self.quota else { return true };
+        let now = self.began.elapsed().as_secs_f64();
+        quota.lock().unwrap_or_else(PoisonError::into_inner).take(1.0, now)
+    }
+}
+
+impl Worker {
+    pub fn new(api: Arc<Api>) -> Self {
+        let memory = Memory {
+            gate: api.gate.load_full(),
+            tokens: Remembered::default(),
+            catalogue: Arc::clone(&api.world.load().catalogue),
+            wishes: HashMap::new(),
+            scratch: Vec::new(),
+            room: Room::default(),
+        };
+        Self { api, memory: RefCell::new(memory), behind_ms: AtomicU64::new(0) }
+    }
+
+    pub fn handle(self: &Rc<Self>, request: Request<Incoming>) -> Pending {
+        let began = Instant::now();
+        let (route, rest) = route(request.uri().path());
+        if self.behind_ms.load(Relaxed) > BEHIND_MS && !matches!(route, Route::Health | Route::Metrics) {
+            self.api.meter.shed.fetch_add(1, Relaxed);
+            return self.now(route, began, Problem::overloaded().reply());
+        }
+        if matches!(route, Route::Campaign | Route::Ranking) {
+            let worker = Rc::clone(self);
+            return Pending::Later(Box::pin(async move {
+                let reply = personalize::answer(&worker, route, request).await;
+                worker.api.meter.answered(route, reply.status().as_u16(), began.elapsed());
+                reply
+            }));
+        }
+        let reply = if request.method() == Method::GET || request.method() == Method::HEAD {
+            self.get(route, rest, &request).unwrap_or_else(|problem| problem.reply())
+        } else if route == Route::None {
+            Problem::no_route(request.uri().path()).reply()
+        } else {
+            Problem::wrong_method("GET")
+        };
+        self.now(route, began, reply)
+    }
+
+    fn now(&self, route: Route, began: Instant, reply: Reply) -> Pending {
+        self.api.meter.answered(route, reply.status().as_u16(), began.elapsed());
+        Pending::Now(Some(reply))
+    }
+
+    fn get(&self, route: Route, rest: &str, request: &Request<Incoming>) -> Result<Reply, Problem> {
+        let query = request.uri().query().unwrap_or_default();
+        match route {
+            Route::Recommendations => {
+                self.let_in(request)?;
+                self.recommendations(&wish::read_id(rest)?, query)
+            }
+            Route::Popular => {
+                self.let_in(request)?;
+                self.popular(query)
+            }
+            Route::Health => self.health(rest).ok_or_else(|| Problem::no_route(request.uri().path())),
+            Route::Metrics => Ok(self.metrics()),
+            _ => Err(Problem::no_route(request.uri().path())),
+        }
+    }
+
+    /// Checks the bearer token of a request.
+    pub fn let_in<B>(&self, request: &Request<B>) -> Result<(), Problem> {
+        let mut memory = self.memory.borrow_mut();
+        let gate = self.api.gate.load();
+        if !Arc::ptr_eq(&gate, &memory.gate) {
+            memory.gate = Arc::clone(&gate);
+            memory.tokens.clear();
+        }
+        let header = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
+        memory.tokens.check(&gate, header, now_s()).map_err(|why| {
+            self.api.meter.refused(why);
+            why.into()
+        })
+    }
+
+    fn recommendations(&self, viewer: &str, query: &str) -> Result<Reply, Problem> {
+        let world = self.api.world.load();
+        let mut body = Vec::with_capacity(2048);
+        body.extend_from_slice(b"{\"user\":");
+        answer::write_text(viewer, &mut body);
+        body.extend_from_slice(b",\"items\":[");
+        let mut memory = self.memory.borrow_mut();
+        let wish = memory.wish(&world, query)?;
+        let Memory { scratch, room, .. } = &mut *memory;
+        let answer = answer::recommend(&world, &self.api.meter, viewer, &wish, scratch, room, &mut body);
+        Ok(self.finish(&world, &answer, body))
+    }
+
+    fn popular(&self, query: &str) -> Result<Reply, Problem> {
+        let world = self.api.world.load();
+        let wish = self.memory.borrow_mut().wish(&world, query)?;
+        let mut body = Vec::with_capacity(2048);
+        body.extend_from_slice(b"{\"items\":[");
+        let items = answer::write_items(&world, world.popular.iter().copied(), &wish, &mut body);
+        let answer = Answer { source: super::meter::Source::Popular, degraded: false, items };
+        Ok(self.finish(&world, &answer, body))
+    }
+
+    fn finish(&self, world: &World, answer: &Answer, mut body: Vec<u8>) -> Reply {
+        self.api.meter.recommended(answer.source, answer.items, answer.degraded);
+        body.extend_from_slice(b"],\"source\":\"");
+        body.extend_from_slice(answer.source.word().as_bytes());
+        body.extend_from_slice(b"\",\"model\":");
+        body.extend_from_slice(world.model.as_bytes());
+        body.extend_from_slice(if answer.degraded { b",\"degraded\":true}" } else { b",\"degraded\":false}" });
+        json(body)
+    }
+
+    /// Picks items for a viewer of the Personalize wire.
+    pub fn pick(&self, world: &World, viewer: &str, wish: &Wish, out: &mut Vec<u8>) -> Answer {
+        let mut memory = self.memory.borrow_mut();
+        let Memory { scratch, room, .. } = &mut *memory;
+        let answer = answer::recommend(world, &self.api.meter, viewer, wish, scratch, room, out);
+        self.api.meter.recommended(answer.source, answer.items, answer.degraded);
+        answer
+    }
+
+    /// Orders items for a viewer.
+    pub fn rank<'i>(&self, world: &World, viewer: &str, items: &'i [String]) -> Vec<(&'i str, Option<f32>)> {
+        answer::rank(world, &self.api.meter, viewer, items, &mut self.memory.borrow_mut().scratch)
+    }
+
+    fn health(&self, rest: &str) -> Option<Reply> {
+        match rest {
+            "live" => Some(json(br#"{"status":"live"}"#.to_vec())),
+            "ready" if self.api.ready() => {
+                let world = self.api.world.load();
+                let state = serde_json::json!({
+                    "status": "ready",
+                    "programmes": world.catalogue.len(),
+                    "lists": world.lists_held(),
+                    "generation": world.generation_number(),
+                    "refreshes_failed": self.api.meter.refreshes_failed.load(Relaxed),
+                });
+                Some(json(state.to_string().into_bytes()))
+            }
+            "ready" => {
+                let detail = "the process is draining and takes no new work";
+                Some(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "draining", detail).reply())
+            }
+            _ => None,
+        }
+    }
+
+    fn metrics(&self) -> Reply {
+        let quota = self.api.quota.as_ref().map(|q| q.lock().unwrap_or_else(PoisonError::into_inner).capacity());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
+        let page = self.api.meter.page(&self.api.world.load(), self.api.ready(), quota, now);
+        let mut reply = Response::new(Full::new(Bytes::from(page)));
+        reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4"));
+        reply
+    }
+}
+
+impl Memory {
+    /// Returns the compiled form of a query, from memory where it was seen with this catalogue.
+    fn wish(&mut self, world: &World, query: &str) -> Result<Rc<Wish>, Problem> {
+        if !Arc::ptr_eq(&world.catalogue, &self.catalogue) {
+            self.catalogue = Arc::clone(&world.catalogue);
+            self.wishes.clear();
+        }
+        if let Some(wish) = self.wishes.get(query) {
+            return Ok(Rc::clone(wish));
+        }
+        let wish = Rc::new(Wish::read(&world.catalogue, query)?);
+        if self.wishes.len() >= WISHES {
+            self.wishes.clear();
+        }
+        self.wishes.insert(query.into(), Rc::clone(&wish));
+        Ok(wish)
+    }
+}
+
+/// Tells the route of a path, and what follows it.
+fn route(path: &str) -> (Route, &str) {
+    let below = |prefix: &str| path.strip_prefix(prefix).filter(|rest| !rest.contains('/'));
+    if let Some(viewer) = below("/v1/recommendations/") {
+        return (Route::Recommendations, viewer);
+    }
+    if let Some(which) = below("/health/") {
+        return (Route::Health, which);
+    }
+    let route = match path {
+        "/v1/popular" => Route::Popular,
+        "/recommendations" => Route::Campaign,
+        "/personalize-ranking" => Route::Ranking,
+        "/metrics" => Route::Metrics,
+        _ => Route::None,
+    };
+    (route, "")
+}
+
+pub fn json(body: Vec<u8>) -> Reply {
+    let mut reply = Response::new(Full::new(Bytes::from(body)));
+    reply.headers_mut().insert(CONTENT_TYPE, JSON);
+    reply
+}
+
+pub fn now_s() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64)
+}

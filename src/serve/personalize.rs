@@ -1,0 +1,187 @@
+//! The wire of Amazon Personalize's runtime, so that a client of it only changes its endpoint.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+use serde::Deserialize;
+
+use super::answer;
+use super::api::{Worker, json, now_s};
+use super::meter::Route;
+use super::problem::{Problem, Reply};
+use super::sigv4::{self, Fault, Signed};
+use super::wish::{LONGEST_ID, MOST_ITEMS, Wish};
+
+/// The longest body that is read; the largest honest one has 500 ids.
+pub const LONGEST_BODY: usize = 256 * 1024;
+/// How long a body may take to come.
+const BODY_TIME: Duration = Duration::from_secs(5);
+const RESULTS: usize = 25;
+
+static ANSWERED: AtomicU64 = AtomicU64::new(0);
+
+/// Secrets of access keys.
+#[derive(Default)]
+pub struct Keys(HashMap<String, String>);
+
+impl Keys {
+    /// Reads `AKID:SECRET` pairs, parted by commas or line ends.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut keys = HashMap::new();
+        for (at, pair) in text.split([',', '\n']).map(str::trim).enumerate().filter(|(_, p)| !p.is_empty()) {
+            // The pair itself is never shown: it may be a secret.
+            let pair = pair.split_once(':').filter(|(k, s)| !k.is_empty() && !s.is_empty());
+            let (key, secret) = pair.ok_or_else(|| format!("access key {} is not KEY:SECRET", at + 1))?;
+            keys.insert(key.to_owned(), secret.to_owned());
+        }
+        Ok(Self(keys))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Asked {
+    campaign_arn: Option<String>,
+    recommender_arn: Option<String>,
+    user_id: Option<String>,
+    num_results: Option<i64>,
+    filter_arn: Option<String>,
+    input_list: Option<Vec<String>>,
+}
+
+/// An error in AWS' shape.
+struct Refused(StatusCode, &'static str, String);
+
+impl Refused {
+    fn input(message: impl Into<String>) -> Self {
+        Self(StatusCode::BAD_REQUEST, "InvalidInputException", message.into())
+    }
+
+    fn reply(self) -> Reply {
+        let mut reply = json(serde_json::json!({"__type": self.1, "message": self.2}).to_string().into_bytes());
+        *reply.status_mut() = self.0;
+        reply.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(self.1));
+        reply
+    }
+}
+
+/// Answers `POST /recommendations` and `POST /personalize-ranking`.
+pub async fn answer(worker: &Worker, route: Route, request: Request<Incoming>) -> Reply {
+    if request.method() != Method::POST {
+        return Problem::wrong_method("POST");
+    }
+    let (head, body) = request.into_parts();
+    let body = match read_body(body).await {
+        Ok(body) => body,
+        Err(problem) => return problem.reply(),
+    };
+    let request = Request::from_parts(head, ());
+    let done = let_in(worker, &request, &body).and_then(|()| {
+        if !worker.api.within_quota() {
+            return Err(Refused(StatusCode::TOO_MANY_REQUESTS, "ThrottlingException", "Rate exceeded".to_owned()));
+        }
+        let asked = serde_json::from_slice(&body).map_err(|e| Refused::input(format!("the body is no request: {e}")))?;
+        if route == Route::Campaign { recommend(worker, &asked) } else { rank(worker, &asked) }
+    });
+    done.unwrap_or_else(Refused::reply)
+}
+
+/// Reads a body of bounded length within bounded time.
+pub async fn read_body(body: Incoming) -> Result<Bytes, Problem> {
+    match tokio::time::timeout(BODY_TIME, Limited::new(body, LONGEST_BODY).collect()).await {
+        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+        Ok(Err(e)) if e.is::<http_body_util::LengthLimitError>() => {
+            let detail = format!("a body has at most {LONGEST_BODY} bytes");
+            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-long", detail))
+        }
+        Ok(Err(_)) => Err(Problem::bad_request("body-broken", "the body ended before its end")),
+        Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow", "the body did not come in 5 s")),
+    }
+}
+
+fn let_in(worker: &Worker, request: &Request<()>, body: &[u8]) -> Result<(), Refused> {
+    let authorization = request.headers().get(AUTHORIZATION).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let forbidden = |kind, text: &str| Err(Refused(StatusCode::FORBIDDEN, kind, text.to_owned()));
+    if !authorization.starts_with("AWS4-") {
+        let denied = |p: Problem| Refused(StatusCode::FORBIDDEN, "AccessDeniedException", p.detail);
+        return worker.let_in(request).map_err(denied);
+    }
+    let text = |v: &HeaderValue| v.to_str().unwrap_or_default().to_owned();
+    let headers: Vec<_> = request.headers().iter().map(|(n, v)| (n.as_str().to_owned(), text(v))).collect();
+    let signed = Signed {
+        method: request.method().as_str(),
+        path: request.uri().path(),
+        query: request.uri().query().unwrap_or_default(),
+        headers: &headers,
+        body,
+    };
+    match sigv4::check(authorization, &signed, |key| worker.api.keys.0.get(key).cloned(), now_s()) {
+        Ok(()) => Ok(()),
+        Err(Fault::UnknownKey) => forbidden("UnrecognizedClientException", "The security token is invalid."),
+        Err(Fault::Incomplete) => forbidden("IncompleteSignatureException", "The signature lacks a part."),
+        Err(Fault::Skewed) => forbidden("InvalidSignatureException", "Signature expired or from the future."),
+        Err(Fault::Mismatch) => {
+            forbidden("InvalidSignatureException", "The signature does not match the one calculated here.")
+        }
+    }
+}
+
+impl Asked {
+    fn user(&self) -> Result<&str, Refused> {
+        if self.campaign_arn.is_none() && self.recommender_arn.is_none() {
+            return Err(Refused::input("campaignArn is missing"));
+        }
+        if let Some(filter) = &self.filter_arn {
+            let message = format!("Filter {} does not exist.", filter.chars().take(256).collect::<String>());
+            return Err(Refused(StatusCode::NOT_FOUND, "ResourceNotFoundException", message));
+        }
+        let user = self.user_id.as_deref().filter(|u| (1..=LONGEST_ID).contains(&u.len()));
+        user.ok_or_else(|| Refused::input(format!("userId must have 1 to {LONGEST_ID} characters")))
+    }
+}
+
+fn recommend(worker: &Worker, asked: &Asked) -> Result<Reply, Refused> {
+    let user = asked.user()?;
+    let limit = asked.num_results.map_or(Some(RESULTS), |n| usize::try_from(n).ok().filter(|n| *n <= MOST_ITEMS));
+    let limit = limit.ok_or_else(|| Refused::input(format!("numResults must be 0 to {MOST_ITEMS}")))?;
+    // Personalize takes 0 as its default.
+    let wish = Wish { limit: if limit == 0 { RESULTS } else { limit }, filter: None };
+    let world = worker.api.world.load();
+    let mut body = Vec::with_capacity(2048);
+    body.extend_from_slice(b"{\"itemList\":[");
+    worker.pick(&world, user, &wish, &mut body);
+    Ok(close(body))
+}
+
+fn rank(worker: &Worker, asked: &Asked) -> Result<Reply, Refused> {
+    let user = asked.user()?;
+    let items = asked.input_list.as_ref().ok_or_else(|| Refused::input("inputList is missing"))?;
+    if items.is_empty() || items.len() > MOST_ITEMS {
+        return Err(Refused::input(format!("inputList must have 1 to {MOST_ITEMS} items")));
+    }
+    let world = worker.api.world.load();
+    let mut body = Vec::with_capacity(2048);
+    body.extend_from_slice(b"{\"personalizedRanking\":[");
+    for (at, (item, score)) in worker.rank(&world, user, items).into_iter().enumerate() {
+        body.extend_from_slice(if at > 0 { b",{\"itemId\":" } else { b"{\"itemId\":" });
+        answer::write_text(item, &mut body);
+        if let Some(score) = score {
+            body.extend_from_slice(b",\"score\":");
+            answer::write_score(score, &mut body);
+        }
+        body.push(b'}');
+    }
+    Ok(close(body))
+}
+
+fn close(mut body: Vec<u8>) -> Reply {
+    let number = ANSWERED.fetch_add(1, Relaxed);
+    body.extend_from_slice(format!("],\"recommendationId\":\"RID-{:x}-{number:x}\"}}", now_s()).as_bytes());
+    json(body)
+}

@@ -1,0 +1,83 @@
+//! Everything one answer is made from, held together: it is swapped whole, so that no answer mixes two generations.
+
+use std::sync::Arc;
+
+use super::catalogue::Catalogue;
+use super::error::ServeError;
+use super::live::Live;
+use super::publish::trained_at;
+use super::stores::embedded::Generation;
+use crate::model::files::Model;
+
+/// Stands for a programme that the catalogue does not hold.
+pub const GONE: u32 = u32::MAX;
+
+pub struct World {
+    pub catalogue: Arc<Catalogue>,
+    pub shelf: Option<Shelf>,
+    pub live: Option<Live>,
+    /// Programmes by catalogue index, most popular first.
+    pub popular: Vec<(u32, f32)>,
+    /// The model's name as JSON text.
+    pub model: String,
+}
+
+/// Published lists, and what their numbers mean in the catalogue that is held.
+pub struct Shelf {
+    pub generation: Arc<Generation>,
+    programmes: Vec<u32>,
+}
+
+impl Shelf {
+    pub fn new(generation: Arc<Generation>, catalogue: &Catalogue) -> Self {
+        let programmes = generation.meta.table.iter().map(|id| catalogue.index(id).unwrap_or(GONE)).collect();
+        Self { generation, programmes }
+    }
+
+    /// Returns the catalogue index of a number of the lists.
+    #[inline]
+    pub fn programme(&self, number: u32) -> u32 {
+        self.programmes.get(number as usize).copied().unwrap_or(GONE)
+    }
+}
+
+impl World {
+    pub fn new(catalogue: Arc<Catalogue>, generation: Option<Arc<Generation>>, model: Option<Model>) -> Result<Self, ServeError> {
+        let live = model.map(|m| Live::new(m, &catalogue));
+        let shelf = generation.map(|g| Shelf::new(g, &catalogue));
+        let mut popular = Vec::new();
+        let mut name = String::new();
+        if let Some(shelf) = &shelf {
+            let meta = &shelf.generation.meta;
+            popular.extend(meta.popular.iter().map(|(n, s)| (shelf.programme(*n), *s)));
+            name.clone_from(&meta.model);
+        } else if let Some(live) = &live {
+            popular.extend(live.model.popular().iter().map(|(p, s)| (live.programme(*p), *s)));
+            live.model.id().clone_into(&mut name);
+        }
+        popular.retain(|(programme, _)| *programme != GONE);
+        if popular.is_empty() {
+            let what = "not one programme of the lists or the model is in the catalogue; do --items and --store belong together?";
+            return Err(ServeError::Setting(what.to_owned()));
+        }
+        let model = serde_json::Value::from(name).to_string();
+        Ok(Self { catalogue, shelf, live, popular, model })
+    }
+
+    pub fn published_at(&self) -> Option<i64> {
+        self.shelf.as_ref().map(|s| s.generation.meta.published_at)
+    }
+
+    pub fn trained_at(&self) -> Option<i64> {
+        let of_model = || self.live.as_ref().map(|l| trained_at(&l.model));
+        self.shelf.as_ref().map(|s| s.generation.meta.trained_at).or_else(of_model)
+    }
+
+    pub fn generation_number(&self) -> Option<u64> {
+        self.shelf.as_ref().and_then(|s| s.generation.number())
+    }
+
+    pub fn lists_held(&self) -> Option<u64> {
+        self.shelf.as_ref().map(|s| s.generation.meta.lists)
+    }
+}
