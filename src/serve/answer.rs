@@ -17,7 +17,15 @@ pub struct Answer {
 }
 
 /// Picks the items for one viewer and appends them to `out`; a failing store gives the popular ones, marked.
-pub fn recommend(world: &World, meter: &Meter, viewer: &str, wish: &Wish, scratch: &mut Vec<u8>, room: &mut Room, out: &mut Vec<u8>) -> Answer {
+pub fn recommend(
+    world: &World,
+    meter: &Meter,
+    viewer: &str,
+    wish: &Wish,
+    scratch: &mut Vec<u8>,
+    room: &mut Room,
+    out: &mut Vec<u8>,
+) -> Answer {
     let mut degraded = false;
     if let Some(shelf) = &world.shelf {
         let began = Instant::now();
@@ -36,7 +44,7 @@ pub fn recommend(world: &World, meter: &Meter, viewer: &str, wish: &Wish, scratc
             }
         }
     }
-    if let Some(live) = world.live.as_ref().filter(|l| l.recommend(viewer, wish, room)) {
+    if world.live.as_ref().is_some_and(|live| live.recommend(viewer, wish, room)) {
         let items = write_items(world, room.best.iter().copied(), wish, out);
         return Answer { source: Source::Live, degraded, items };
     }

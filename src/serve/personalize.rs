@@ -86,7 +86,8 @@ pub async fn answer(worker: &Worker, route: Route, request: Request<Incoming>) -
         if !worker.api.within_quota() {
             return Err(Refused(StatusCode::TOO_MANY_REQUESTS, "ThrottlingException", "Rate exceeded".to_owned()));
         }
-        let asked = serde_json::from_slice(&body).map_err(|e| Refused::input(format!("the body is no request: {e}")))?;
+        let asked =
+            serde_json::from_slice(&body).map_err(|e| Refused::input(format!("the body is no request: {e}")))?;
         if route == Route::Campaign { recommend(worker, &asked) } else { rank(worker, &asked) }
     });
     done.unwrap_or_else(Refused::reply)

@@ -59,8 +59,7 @@ pub fn check(
     }
     let mut canonical = format!("{}\n{}\n{}\n", request.method, request.path, sorted(request.query));
     for name in signed {
-        let values: Vec<String> =
-            request.headers.iter().filter(|(n, _)| n == name).map(|(_, v)| collapse(v)).collect();
+        let values: Vec<String> = request.headers.iter().filter(|(n, _)| n == name).map(|(_, v)| collapse(v)).collect();
         if values.is_empty() {
             return Err(Fault::Incomplete);
         }

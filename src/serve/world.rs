@@ -42,7 +42,11 @@ impl Shelf {
 }
 
 impl World {
-    pub fn new(catalogue: Arc<Catalogue>, generation: Option<Arc<Generation>>, model: Option<Model>) -> Result<Self, ServeError> {
+    pub fn new(
+        catalogue: Arc<Catalogue>,
+        generation: Option<Arc<Generation>>,
+        model: Option<Model>,
+    ) -> Result<Self, ServeError> {
         let live = model.map(|m| Live::new(m, &catalogue));
         let shelf = generation.map(|g| Shelf::new(g, &catalogue));
         let mut popular = Vec::new();

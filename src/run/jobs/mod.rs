@@ -12,6 +12,7 @@ pub mod limit;
 pub mod load;
 pub mod merge;
 pub mod model_work;
+pub mod publish;
 pub mod recommend;
 pub mod replay;
 pub mod synth;

@@ -32,13 +32,8 @@ impl Job for PublishJob {
     fn run(self: Box<Self>, desk: &Desk) -> Result<Summary, RunError> {
         let model = Model::open(&self.model).map_err(RunError::misuse)?;
         let catalogue = Catalogue::open(&self.items).map_err(RunError::misuse)?;
-        let order = Order {
-            model: &model,
-            catalogue: &catalogue,
-            store: &self.store,
-            top: self.top,
-            threads: self.threads,
-        };
+        let order =
+            Order { model: &model, catalogue: &catalogue, store: &self.store, top: self.top, threads: self.threads };
         let began = Instant::now();
         let outcome = publish(&order, &desk.stop, &mut |p| desk.tell(Event::Progress(p))).map_err(|e| match e {
             ServeError::Stopped => RunError::Stopped,
@@ -47,8 +42,10 @@ impl Job for PublishJob {
         })?;
         let (published, seconds) = (outcome.published, began.elapsed().as_secs_f64());
         let rate = published.lists as f64 / seconds.max(1e-9);
-        let mut lines =
-            vec![format!("{} lists in {seconds:.1} s ({rate:.0} a second); {} serves", published.lists, published.generation)];
+        let mut lines = vec![format!(
+            "{} lists in {seconds:.1} s ({rate:.0} a second); {} serves",
+            published.lists, published.generation
+        )];
         if outcome.unknown > 0 {
             lines.push(format!("{} programmes of the model are not in the catalogue and in no list", outcome.unknown));
         }
