@@ -27,6 +27,7 @@ pub mod refresh;
 pub mod secret;
 pub mod server;
 pub mod sigv4;
+pub mod stack;
 pub mod store;
 pub mod stores;
 pub mod wish;
