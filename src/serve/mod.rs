@@ -30,5 +30,6 @@ pub mod sigv4;
 pub mod stack;
 pub mod store;
 pub mod stores;
+pub mod supervisor;
 pub mod wish;
 pub mod world;

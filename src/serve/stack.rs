@@ -1,11 +1,13 @@
-//! The whole stack on one machine: a supervisor of its own, the API below it, restarted when it ends; nothing outlives it.
+//! The whole stack on one machine: up, down, status; a supervisor holds the parts, and they end with it.
 //!
-//! The supervisor is this same binary. It holds a lock for as long as it lives, so that who asks never mistakes another
-//! process for it. Its children ask the kernel to kill them when it dies, however it dies.
+//! The supervisor is this same binary in a session of its own, so that `up` can return and a closed terminal ends
+//! nothing. It holds the lock, and the kernel gives that back however it dies; the parts ask the kernel to be ended with
+//! their supervisor. Nothing is guessed from process numbers alone: a number without the lock is a leftover.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _};
-use std::os::unix::process::CommandExt as _;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -17,358 +19,191 @@ use super::durable;
 use super::error::ServeError;
 use super::secret;
 use crate::lock::{Lock, LockError};
-use crate::stop::Stop;
 
-/// How long the API may take to be ready.
-const START: Duration = Duration::from_secs(30);
-/// How long the API may take to drain; then it is killed.
-const DRAIN: Duration = Duration::from_secs(4);
-const LOOK: Duration = Duration::from_millis(20);
-/// Waits between restarts: from this, doubled up to a hundred times it.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-/// A child that lived so long begins again with the first wait.
-const HEALTHY: Duration = Duration::from_secs(10);
+/// The longest that a part may take until it answers.
+const READY: Duration = Duration::from_secs(20);
+/// The longest that `down` waits before it ends the supervisor by force.
+const PATIENCE: Duration = Duration::from_secs(5);
+const STEP: Duration = Duration::from_millis(20);
+const ASK: Duration = Duration::from_secs(2);
 
-/// What a stack is made of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What the stack is made of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StackSpec {
-    /// State of this user; the stack keeps its logs and its secret below it.
+    /// `SERIN_HOME`.
     pub home: PathBuf,
     pub items: PathBuf,
-    /// A folder of the embedded store.
-    pub store: Option<PathBuf>,
+    /// As `serin serve --store` takes it.
+    pub store: String,
+    /// A model to score live those who have no list.
     pub model: Option<PathBuf>,
-    pub listen: String,
-    /// The wall of the Personalize wire, requests a second.
-    pub campaign_tps: Option<u32>,
+    pub listen: SocketAddr,
+    /// Whether the stack ends with the process that called `up`.
+    pub attached: bool,
 }
 
-impl StackSpec {
-    /// The demo platform of this user.
-    pub fn demo(home: &Path, listen: &str) -> Self {
-        let demo = home.join("demo");
-        Self {
-            home: home.to_owned(),
-            items: demo.join("data/items.csv"),
-            store: Some(demo.join("store")),
-            model: Some(demo.join("model")),
-            listen: listen.to_owned(),
-            campaign_tps: Some(500),
-        }
-    }
-
-    fn folder(&self) -> PathBuf {
-        folder(&self.home)
-    }
-}
-
-/// What is known of a stack that runs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What runs, as the supervisor writes it down.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StackState {
-    pub api_url: String,
     pub supervisor: u32,
-    pub api: u32,
-    pub restarts: u32,
-    pub ready: bool,
+    pub api_url: String,
+    pub parts: Vec<PartState>,
 }
 
-/// A stack that ends with its holder, however the holder ends: it hangs on a pipe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PartState {
+    pub name: String,
+    /// `None` while it is down.
+    pub pid: Option<u32>,
+    pub url: String,
+    pub restarts: u32,
+    /// How it ended last, if it did.
+    pub ended: Option<String>,
+}
+
+/// A stack that is up.
 #[derive(Debug)]
 pub struct StackHandle {
-    pub api_url: String,
+    pub state: StackState,
     home: PathBuf,
-    supervisor: Child,
 }
 
 impl StackHandle {
-    /// Ends the stack and waits until it is gone.
-    pub fn down(mut self) -> Result<(), ServeError> {
-        self.end()
-    }
-
-    fn end(&mut self) -> Result<(), ServeError> {
-        drop(self.supervisor.stdin.take());
-        let ended = down(&self.home).map(|_| ());
-        let _ = self.supervisor.wait();
-        ended
+    pub fn down(self) -> Result<(), ServeError> {
+        down(&self.home).map(|_| ())
     }
 }
 
-impl Drop for StackHandle {
-    fn drop(&mut self) {
-        if matches!(self.supervisor.try_wait(), Ok(None)) {
-            let _ = self.end();
-        }
-    }
-}
-
-fn folder(home: &Path) -> PathBuf {
+/// Returns the folder of the stack's state and logs.
+pub fn folder(home: &Path) -> PathBuf {
     home.join("stack")
 }
 
-/// Starts a stack that lives as long as the handle; returns when it is ready.
-pub fn up(spec: &StackSpec, tell: &mut dyn FnMut(String)) -> Result<StackHandle, ServeError> {
-    let mut supervisor = spawn_supervisor(spec, true)?;
-    match wait_until_ready(spec, &mut supervisor, tell) {
-        Ok(state) => Ok(StackHandle { api_url: state.api_url, home: spec.home.clone(), supervisor }),
-        Err(error) => {
-            drop(supervisor.stdin.take());
-            let _ = supervisor.wait();
-            Err(error)
-        }
-    }
+pub(super) fn state_file(home: &Path) -> PathBuf {
+    folder(home).join("state.json")
 }
 
-/// Starts a stack that lives on after this process; returns when it is ready.
-pub fn up_detached(spec: &StackSpec, tell: &mut dyn FnMut(String)) -> Result<StackState, ServeError> {
-    let mut supervisor = spawn_supervisor(spec, false)?;
-    wait_until_ready(spec, &mut supervisor, tell)
+pub(super) fn lock_file(home: &Path) -> PathBuf {
+    folder(home).join("supervisor.lock")
 }
 
-fn spawn_supervisor(spec: &StackSpec, tethered: bool) -> Result<Child, ServeError> {
-    let folder = spec.folder();
-    fs::create_dir_all(&folder).map_err(ServeError::io(&folder))?;
-    if let Some(state) = status(&spec.home)? {
-        let text = format!("a stack is up already on {}; end it with `serin stack down`", state.api_url);
-        return Err(ServeError::Stack(text));
+/// Starts the stack and returns when its API is ready; an error leaves nothing running.
+pub fn up(spec: &StackSpec) -> Result<StackHandle, ServeError> {
+    if let Some(state) = running(&spec.home)? {
+        let pid = state.supervisor;
+        return Err(ServeError::Stack(format!("the stack is already up at {} (process {pid})", state.api_url)));
     }
-    if let Some(store) = &spec.store
-        && super::stores::embedded::current(store).map_err(ServeError::io(store))?.is_none()
-    {
-        return Err(ServeError::NothingPublished { path: store.clone() });
-    }
-    if !spec.items.is_file() {
-        let text = format!("there is no catalogue at {}; give one with --items FILE", spec.items.display());
-        return Err(ServeError::Stack(text));
-    }
-    secret::of_stack(&spec.home)?;
-    let _ = fs::remove_file(folder.join("state.json"));
-    let plan = folder.join("spec.json");
+    let port_in_use = |_| ServeError::PortInUse { host: spec.listen.ip().to_string(), port: spec.listen.port() };
+    drop(TcpListener::bind(spec.listen).map_err(port_in_use)?);
+    secret::ensure(&spec.home)?;
+    let place = folder(&spec.home);
+    fs::create_dir_all(&place).map_err(ServeError::io(&place))?;
+    let _ = fs::remove_file(state_file(&spec.home));
+    let wish = place.join("spec.json");
     let text = serde_json::to_vec_pretty(spec).map_err(|e| ServeError::Stack(e.to_string()))?;
-    durable::write(&plan, &text).map_err(ServeError::io(&plan))?;
-    let log = log(&folder.join("supervisor.log"))?;
-    let mut command = Command::new(own_binary()?);
-    command.args(["stack", "supervise"]).arg(&plan);
-    command.stdin(if tethered { Stdio::piped() } else { Stdio::null() });
-    if tethered {
-        command.arg("--tethered");
+    durable::write(&wish, &text).map_err(ServeError::io(&wish))?;
+    let log = File::create(place.join("supervisor.log")).map_err(ServeError::io(&place))?;
+    let mut supervisor = supervise(&wish, log).map_err(|e| ServeError::Stack(format!("cannot start it: {e}")))?;
+    let waited = wait_ready(spec, &mut supervisor);
+    if waited.is_err() {
+        // SAFETY: plain kill of a child that was not yet waited for.
+        unsafe { libc::kill(supervisor.id() as libc::pid_t, libc::SIGTERM) };
+        let _ = supervisor.wait();
+    } else {
+        // Reaps it if it ends before this process does.
+        thread::spawn(move || supervisor.wait());
     }
-    command.stdout(Stdio::from(log.try_clone().map_err(ServeError::io(&folder))?)).stderr(Stdio::from(log));
-    // SAFETY: `setsid` is async-signal-safe.
-    unsafe {
-        command.pre_exec(|| {
-            libc::setsid();
-            Ok(())
-        });
-    }
-    command.spawn().map_err(ServeError::io(&folder))
+    waited.map(|state| StackHandle { state, home: spec.home.clone() })
 }
 
-fn wait_until_ready(
-    spec: &StackSpec,
-    supervisor: &mut Child,
-    tell: &mut dyn FnMut(String),
-) -> Result<StackState, ServeError> {
+fn supervise(wish: &Path, log: File) -> io::Result<Child> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["stack", "supervise"]).arg(wish);
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    // SAFETY: setsid is async-signal-safe.
+    unsafe {
+        command.pre_exec(|| if libc::setsid() < 0 { Err(io::Error::last_os_error()) } else { Ok(()) });
+    }
+    command.spawn()
+}
+
+fn wait_ready(spec: &StackSpec, supervisor: &mut Child) -> Result<StackState, ServeError> {
     let began = Instant::now();
     loop {
-        if let Some(state) = read_state(&spec.folder()).filter(|s| s.ready && s.supervisor == supervisor.id()) {
-            tell(format!("the stack is up on {} after {:.1} s", state.api_url, began.elapsed().as_secs_f64()));
+        if supervisor.try_wait().map_err(|e| ServeError::Stack(e.to_string()))?.is_some() {
+            return Err(ServeError::Stack(format!("the stack ended before it was ready: {}", last_words(&spec.home))));
+        }
+        if let Some(state) = read_state(&spec.home).filter(|_| is_ready(spec.listen)) {
             return Ok(state);
         }
-        if let Ok(Some(_)) = supervisor.try_wait() {
-            return Err(ServeError::Stack(format!("the stack did not start: {}", last_words(&spec.folder()))));
+        if began.elapsed() > READY || crate::stop::signalled() {
+            let seconds = began.elapsed().as_secs();
+            return Err(ServeError::Stack(format!("not ready after {seconds} s: {}", last_words(&spec.home))));
         }
-        if began.elapsed() > START {
-            let text = format!("the stack is not ready after {} s: {}", START.as_secs(), last_words(&spec.folder()));
-            let _ = down(&spec.home);
-            return Err(ServeError::Stack(text));
-        }
-        thread::sleep(LOOK);
+        thread::sleep(STEP);
     }
 }
 
-/// Returns what runs, or `None`; a state file that nobody holds the lock of is of the past.
-pub fn status(home: &Path) -> Result<Option<StackState>, ServeError> {
-    let folder = folder(home);
-    if !folder.join("lock").exists() {
-        return Ok(None);
-    }
-    match Lock::take(&folder.join("lock"), "") {
-        Ok(_) => Ok(None),
-        Err(LockError::Held { .. }) => {
-            // Held and not told yet: it is starting.
-            let starting = StackState { api_url: String::new(), supervisor: 0, api: 0, restarts: 0, ready: false };
-            Ok(Some(read_state(&folder).unwrap_or(starting)))
-        }
-        Err(LockError::Io { path, source }) => Err(ServeError::Io { path, source }),
-    }
+/// The last line that a part wrote before it ended; where the reason stands.
+fn last_words(home: &Path) -> String {
+    let read = |name: &str| fs::read_to_string(folder(home).join(name)).unwrap_or_default();
+    let last = |text: String| text.lines().rev().find(|l| l.starts_with("error")).map(str::to_owned);
+    let said = last(read("api.log")).or_else(|| last(read("supervisor.log")));
+    said.unwrap_or_else(|| format!("its logs are in {}", folder(home).display()))
 }
 
-/// Ends the stack; returns whether there was one.
+/// Ends the stack; returns whether one was up.
 pub fn down(home: &Path) -> Result<bool, ServeError> {
-    let lock = folder(home).join("lock");
-    let Some(state) = status(home)? else { return Ok(false) };
-    // The lock's holder wrote its own number there, and it lives as long as the lock is held.
-    let holder = fs::read_to_string(&lock).ok().and_then(|t| t.trim().parse::<i32>().ok());
-    let pid = holder.or_else(|| i32::try_from(state.supervisor).ok()).filter(|p| *p > 1);
-    let pid = pid.ok_or_else(|| ServeError::Stack(format!("{} does not say who runs the stack", lock.display())))?;
+    let Some(state) = running(home)? else {
+        let _ = fs::remove_file(state_file(home));
+        return Ok(false);
+    };
+    let pid = state.supervisor as libc::pid_t;
     let began = Instant::now();
-    for (signal, patience) in [(libc::SIGTERM, DRAIN + Duration::from_millis(500)), (libc::SIGKILL, DRAIN)] {
-        // SAFETY: sends a signal to the holder of the lock.
-        unsafe { libc::kill(pid, signal) };
-        let until = began.elapsed() + patience;
-        while began.elapsed() < until {
-            if status(home)?.is_none() {
-                return Ok(true);
-            }
-            thread::sleep(LOOK);
+    // SAFETY: the lock says that this process is the supervisor.
+    unsafe { libc::kill(pid, libc::SIGTERM) };
+    while is_held(home)? {
+        if began.elapsed() > PATIENCE {
+            // Its parts end with it: they asked the kernel for that.
+            // SAFETY: as above.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
         }
+        thread::sleep(STEP);
     }
-    Err(ServeError::Stack(format!("process {pid} does not end; look at {}", folder(home).display())))
+    let _ = fs::remove_file(state_file(home));
+    Ok(true)
 }
 
-fn read_state(folder: &Path) -> Option<StackState> {
-    serde_json::from_slice(&fs::read(folder.join("state.json")).ok()?).ok()
+/// Returns what runs, or `None`; what a dead supervisor left behind does not count.
+pub fn running(home: &Path) -> Result<Option<StackState>, ServeError> {
+    Ok(if is_held(home)? { read_state(home) } else { None })
 }
 
-fn last_words(folder: &Path) -> String {
-    let text = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_default();
-    let both = [text("supervisor.log"), text("api.log")].concat();
-    let lines: Vec<&str> = both.lines().filter(|l| l.starts_with("error: ")).collect();
-    let last = lines.last().map_or("see the logs", |l| l.trim_start_matches("error: "));
-    format!("{last} (logs in {})", folder.display())
-}
-
-fn own_binary() -> Result<PathBuf, ServeError> {
-    std::env::current_exe().map_err(ServeError::io("/proc/self/exe"))
-}
-
-/// A log of this start: the one before is kept beside it.
-fn log(path: &Path) -> Result<File, ServeError> {
-    if path.exists() {
-        let _ = fs::rename(path, path.with_extension("log.before"));
+fn is_held(home: &Path) -> Result<bool, ServeError> {
+    if !lock_file(home).exists() {
+        return Ok(false);
     }
-    OpenOptions::new().create(true).append(true).open(path).map_err(ServeError::io(path))
-}
-
-/// The supervisor's own life: keeps the API running until told to stop, or until whom it is tethered to is gone.
-pub fn supervise(plan: &Path, tethered: bool, stop: &Stop) -> Result<(), ServeError> {
-    let spec: StackSpec = serde_json::from_slice(&fs::read(plan).map_err(ServeError::io(plan))?)
-        .map_err(|e| ServeError::input(plan, e.to_string()))?;
-    let folder = spec.folder();
-    let _lock = hold(&folder.join("lock"))?;
-    if tethered {
-        let stop = stop.clone();
-        thread::spawn(move || {
-            let _ = io::stdin().read(&mut [0]);
-            stop.request();
-        });
-    }
-    let api_log = log(&folder.join("api.log"))?;
-    let mut listen = spec.listen.clone();
-    let mut state =
-        StackState { api_url: String::new(), supervisor: std::process::id(), api: 0, restarts: 0, ready: false };
-    let mut wait = FIRST_WAIT;
-    loop {
-        let ready_file = folder.join("api.ready");
-        let _ = fs::remove_file(&ready_file);
-        let began = Instant::now();
-        let mut api = spawn_api(&spec, &listen, &ready_file, &api_log)?;
-        state.api = api.id();
-        state.ready = false;
-        loop {
-            if stop.requested() {
-                end(&mut api);
-                return Ok(());
-            }
-            if !state.ready
-                && let Ok(url) = fs::read_to_string(&ready_file)
-            {
-                // A free port that was taken once is kept over restarts.
-                listen = url.trim_start_matches("http://").to_owned();
-                state.api_url = url;
-                state.ready = true;
-                write_state(&folder, &state)?;
-            }
-            if let Ok(Some(status)) = api.try_wait() {
-                eprintln!("the api ended: {status}");
-                if !state.ready && state.restarts == 0 {
-                    return Err(ServeError::Stack(format!("the api ended at its start: {}", last_words(&folder))));
-                }
-                break;
-            }
-            thread::sleep(LOOK);
-        }
-        wait = if began.elapsed() > HEALTHY { FIRST_WAIT } else { (wait * 2).min(FIRST_WAIT * 100) };
-        state.restarts += 1;
-        state.ready = false;
-        write_state(&folder, &state)?;
-        let again = Instant::now() + wait;
-        while Instant::now() < again && !stop.requested() {
-            thread::sleep(LOOK);
-        }
+    match Lock::take(&lock_file(home), "a look at the stack") {
+        Ok(_) => Ok(false),
+        Err(LockError::Held { .. }) => Ok(true),
+        Err(e) => Err(ServeError::Stack(e.to_string())),
     }
 }
 
-/// Takes the lock; who asks for the status holds it for a moment too.
-fn hold(path: &Path) -> Result<Lock, ServeError> {
-    let mut tries = 0;
-    loop {
-        match Lock::take(path, &std::process::id().to_string()) {
-            Err(LockError::Held { .. }) if tries < 20 => thread::sleep(LOOK),
-            taken => return taken.map_err(|e| ServeError::Stack(e.to_string())),
-        }
-        tries += 1;
-    }
+fn read_state(home: &Path) -> Option<StackState> {
+    serde_json::from_slice(&fs::read(state_file(home)).ok()?).ok()
 }
 
-fn write_state(folder: &Path, state: &StackState) -> Result<(), ServeError> {
-    let text = serde_json::to_vec_pretty(state).map_err(|e| ServeError::Stack(e.to_string()))?;
-    durable::write(&folder.join("state.json"), &text).map_err(ServeError::io(folder))
+/// Whether the API says by itself that it can answer.
+pub fn is_ready(at: SocketAddr) -> bool {
+    ask_ready(at).is_ok_and(|head| head.starts_with("HTTP/1.1 200"))
 }
 
-fn spawn_api(spec: &StackSpec, listen: &str, ready: &Path, log: &File) -> Result<Child, ServeError> {
-    let secret = secret::of_stack(&spec.home)?;
-    let mut command = Command::new(own_binary()?);
-    command.args(["serve", "--listen", listen, "--ready-file"]).arg(ready).arg("--items").arg(&spec.items);
-    if let Some(store) = &spec.store {
-        command.arg("--store").arg(format!("embedded:{}", store.display()));
-    }
-    if let Some(model) = spec.model.as_ref().filter(|m| m.exists()) {
-        command.arg("--model").arg(model);
-    }
-    if let Some(tps) = spec.campaign_tps {
-        command.arg("--campaign-tps").arg(tps.to_string());
-    }
-    command.env(secret::VARIABLE, <std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(secret));
-    let copy = || log.try_clone().map(Stdio::from).map_err(ServeError::io(&spec.home));
-    command.stdin(Stdio::null()).stdout(copy()?).stderr(copy()?);
-    let parent = std::process::id();
-    // SAFETY: `prctl` and `getppid` are async-signal-safe. The supervisor spawns on its main thread, which lives as long
-    // as it does: the kernel sends the signal when that thread ends.
-    unsafe {
-        command.pre_exec(move || {
-            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-            if libc::getppid() as u32 != parent {
-                return Err(io::Error::other("the supervisor is gone"));
-            }
-            Ok(())
-        });
-    }
-    command.spawn().map_err(ServeError::io(&spec.home))
-}
-
-/// Asks the child to drain, and kills it when it takes too long.
-fn end(child: &mut Child) {
-    // SAFETY: the child is ours and not waited for yet, so its number is its own.
-    unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
-    let began = Instant::now();
-    while began.elapsed() < DRAIN {
-        if matches!(child.try_wait(), Ok(Some(_)) | Err(_)) {
-            return;
-        }
-        thread::sleep(LOOK);
-    }
-    let _ = child.kill();
-    let _ = child.wait();
+fn ask_ready(at: SocketAddr) -> io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&at, ASK)?;
+    stream.set_read_timeout(Some(ASK))?;
+    stream.write_all(format!("GET /health/ready HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n").as_bytes())?;
+    let mut head = [0_u8; 32];
+    stream.read_exact(&mut head[..12])?;
+    Ok(String::from_utf8_lossy(&head[..12]).into_owned())
 }

@@ -22,6 +22,8 @@ const RECOVERED: Duration = Duration::from_secs(10);
 /// How long a part may take to end in good order.
 const DRAIN: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(50);
+/// A campaign's quota, requests a second.
+const CAMPAIGN_TPS: &str = "500";
 /// Misuse: starting the same again would end the same.
 const MISUSE: i32 = 2;
 
@@ -55,6 +57,8 @@ fn api(spec: &StackSpec) -> Part {
     let items = spec.items.display().to_string();
     let mut arguments: Vec<String> =
         ["serve", "--listen", &listen, "--items", &items, "--store", &spec.store].map(str::to_owned).into();
+    // The Personalize wire has the wall that a campaign has.
+    arguments.extend(["--campaign-tps".to_owned(), CAMPAIGN_TPS.to_owned()]);
     if let Some(model) = &spec.model {
         arguments.extend(["--model".to_owned(), model.display().to_string()]);
     }

@@ -33,16 +33,14 @@ impl Catalogue {
     pub fn run(self, session: &Session) -> Result<Exit, RunError> {
         let Word::Build { items, out } = self.word;
         let now = jiff::Timestamp::now().as_second();
-        let built = catalogue::build(&items, &out, now).map_err(RunError::misuse)?;
+        let built = catalogue::build(&items, &out, now)?;
         let columns: Vec<&str> = built.columns().collect();
-        if session.global.json {
-            let document = serde_json::json!({
-                "schema": "serin.catalogue/1", "items": built.len(), "columns": columns, "catalogue": out,
-            });
-            println!("{document}");
-        } else if !session.global.quiet {
-            println!("{} programmes, filters: {}; {}", built.len(), columns.join(", "), out.display());
-        }
+        let document = serde_json::json!({
+            "schema": "serin.catalogue/1", "items": built.len(), "columns": columns, "catalogue": out,
+        });
+        session.print(&document, || {
+            vec![format!("{} programmes, filters: {}; {}", built.len(), columns.join(", "), out.display())]
+        });
         Ok(Exit::Go)
     }
 }

@@ -39,12 +39,9 @@ impl Publish {
     pub fn run(self, session: &Session) -> Result<Exit, RunError> {
         let StoreAt::Embedded(store) = self.store;
         let (Some(model), Some(items)) = (self.model, self.items) else {
-            let (from, to) = embedded::roll_back(&store).map_err(RunError::misuse)?;
-            if session.global.json {
-                println!("{}", serde_json::json!({"schema": "serin.rollback/1", "from": from, "to": to}));
-            } else {
-                println!("{to} serves again, in the place of {from}");
-            }
+            let (from, to) = embedded::roll_back(&store)?;
+            let document = serde_json::json!({"schema": "serin.rollback/1", "from": from, "to": to});
+            session.print(&document, || vec![format!("{to} serves again, in the place of {from}")]);
             return Ok(Exit::Go);
         };
         let job = PublishJob { model, items, store, top: usize::from(self.top), threads: self.threads };

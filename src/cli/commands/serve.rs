@@ -12,14 +12,12 @@ use crate::cli::session::Session;
 use crate::run::error::RunError;
 use crate::serve::api::Api;
 use crate::serve::auth::Gate;
-use crate::serve::error::ServeError;
 use crate::serve::limiter::Limiter;
 use crate::serve::meter::Meter;
 use crate::serve::personalize::Keys;
 use crate::serve::refresh::{Sources, keep_fresh};
 use crate::serve::server::Server;
 use crate::serve::store::StoreAt;
-use crate::serve::{durable, secret};
 
 /// Run one API process: published lists, filtered by the catalogue, behind a checked token
 ///
@@ -56,14 +54,11 @@ pub struct Serve {
     /// Throttle the Personalize wire beyond so many requests a second, as a campaign does
     #[arg(long, value_name = "TPS")]
     campaign_tps: Option<f64>,
-    /// Write where it listens to a file once it is ready
-    #[arg(long, value_name = "FILE", hide = true)]
-    ready_file: Option<PathBuf>,
 }
 
 impl Serve {
     pub fn run(self, session: &Session) -> Result<Exit, RunError> {
-        let secret = secret::from_environment().map_err(RunError::misuse)?.ok_or_else(|| {
+        let secret = std::env::var("SERIN_JWT_SECRET").ok().filter(|s| !s.is_empty()).ok_or_else(|| {
             RunError::misuse("SERIN_JWT_SECRET is not set, so no token could be checked")
                 .hint("set it to the HS256 secret, at least 32 bytes")
         })?;
@@ -76,14 +71,14 @@ impl Serve {
         if self.campaign_tps.is_some_and(|t| !t.is_finite() || t <= 0.0) {
             return Err(RunError::misuse("--campaign-tps must be above zero"));
         }
-        let gate = Gate::secret(&secret).with_audience(self.audience).with_issuer(self.issuer);
+        let gate = Gate::secret(secret.as_bytes()).with_audience(self.audience).with_issuer(self.issuer);
         let gate = gate.with_platform(self.platform);
         let keys = Keys::parse(&std::env::var("SERIN_ACCESS_KEYS").unwrap_or_default());
         let keys = keys.map_err(|e| RunError::misuse(format!("SERIN_ACCESS_KEYS: {e}")))?;
         let store = self.store.map(|StoreAt::Embedded(path)| path);
         let sources = Sources { items: self.items, store, model: self.model };
-        let world = sources.open().map_err(explain)?;
-        let server = Server::bind(&self.listen).map_err(explain)?;
+        let world = sources.open()?;
+        let server = Server::bind(&self.listen)?;
         let url = format!("http://{}", server.address);
         let api = Arc::new(Api {
             gate: ArcSwap::from_pointee(gate),
@@ -96,19 +91,12 @@ impl Serve {
             began: Instant::now(),
         });
         keep_fresh(sources, Arc::clone(&api), session.stop.clone()).map_err(RunError::cannot_tell)?;
-        if let Some(path) = &self.ready_file {
-            durable::write(path, url.as_bytes()).map_err(|e| RunError::misuse(format!("{}: {e}", path.display())))?;
-        }
         if !session.global.quiet {
             let held = api.world.load();
             let lists = held.lists_held().map_or(String::new(), |n| format!(", {n} lists"));
             eprintln!("ready: {url} ({} programmes{lists})", held.catalogue.len());
         }
-        server.run(&api, self.threads, &session.stop).map_err(explain)?;
+        server.run(&api, self.threads, &session.stop)?;
         Ok(Exit::Go)
     }
-}
-
-fn explain(error: ServeError) -> RunError {
-    RunError::misuse(error)
 }

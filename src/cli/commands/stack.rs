@@ -1,119 +1,123 @@
-//! `serin stack`: the whole stack on this machine, up, down, and how it does.
+//! `serin stack`: the whole local stack up, down, and how it is.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::cli::exit::Exit;
 use crate::cli::session::Session;
 use crate::run::error::RunError;
-use crate::serve::error::ServeError;
-use crate::serve::stack::{self, StackSpec, StackState};
-use crate::serve::store::StoreAt;
+use crate::serve::stack::{self, StackSpec};
+use crate::serve::supervisor;
 
-/// Run the whole stack on this machine
+/// The whole local stack: up, down, status
 ///
-/// Without flags it serves the demo platform that `serin` makes on its first run. Logs, and the secret that the stack
-/// makes for itself, lie in the folder `stack` below SERIN_HOME.
+/// `up` returns when the API is ready and leaves a supervisor that starts crashed parts again; `down`, or the
+/// supervisor's death, ends every part. Logs are in SERIN_HOME/stack/.
 #[derive(clap::Args)]
-#[command(after_help = "Example: serin stack up && serin load --url http://127.0.0.1:7070/health/live --duration 10s")]
+#[command(after_help = "Example: serin stack up && serin load evening-short --target local; serin stack down")]
 pub struct Stack {
     #[command(subcommand)]
-    word: Word,
+    act: Act,
 }
 
 #[derive(clap::Subcommand)]
-enum Word {
-    /// Start it; returns when it is ready and leaves a supervisor
-    #[command(after_help = "Example: serin stack up --items items.csv --store embedded:lists")]
+enum Act {
+    /// Start the stack; returns when it is ready
     Up(Up),
-    /// End it: nothing of it is left
-    #[command(after_help = "Example: serin stack down")]
+    /// End the stack and all its parts
     Down,
-    /// Say whether it is up, and where; exit 1 when it is not
-    #[command(after_help = "Example: serin stack status --json")]
+    /// What runs: exit 0 when all of it is ready, 1 when not
     Status,
-    /// The supervisor itself, started by `up`
+    /// Hold the parts (started by `up`)
     #[command(hide = true)]
-    Supervise {
-        plan: PathBuf,
-        #[arg(long)]
-        tethered: bool,
-    },
+    Supervise { spec: PathBuf },
 }
 
 #[derive(clap::Args)]
 struct Up {
     /// Where the API listens
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7070")]
-    listen: String,
-    /// The catalogue, in the place of the demo platform's
-    #[arg(long, value_name = "FILE", requires = "source")]
+    #[arg(long, default_value_t = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7070))]
+    listen: SocketAddr,
+    /// The catalogue (default: the demo platform's)
+    #[arg(long, value_name = "FILE", requires = "store")]
     items: Option<PathBuf>,
-    /// Published lists, in the place of the demo platform's: embedded:PATH
-    #[arg(long, value_name = "STORE", requires = "items", group = "source")]
-    store: Option<StoreAt>,
-    /// A model folder for live scores, in the place of the demo platform's
-    #[arg(long, value_name = "DIR", requires = "items", group = "source")]
+    /// Published lists: embedded:PATH (default: the demo platform's)
+    #[arg(long, value_name = "STORE", requires = "items")]
+    store: Option<String>,
+    /// A model that scores live those who have no list
+    #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
 }
 
 impl Stack {
     pub fn run(self, session: &Session) -> Result<Exit, RunError> {
-        match self.word {
-            Word::Up(up) => up.run(session),
-            Word::Down => {
-                let was = stack::down(&session.home).map_err(RunError::cannot_tell)?;
-                say(session, if was { "the stack is down" } else { "there was no stack" }, None);
+        match self.act {
+            Act::Up(up) => up.run(session),
+            Act::Down => {
+                let was_up = stack::down(&session.home)?;
+                session.print(&serde_json::json!({"schema": "serin.stack/1", "was_up": was_up}), || {
+                    vec![if was_up { "the stack is down" } else { "no stack was up" }.to_owned()]
+                });
                 Ok(Exit::Go)
             }
-            Word::Status => {
-                let state = stack::status(&session.home).map_err(RunError::cannot_tell)?;
-                match &state {
-                    Some(s) if s.ready => {
-                        let text = format!("up on {} (restarts: {})", s.api_url, s.restarts);
-                        say(session, &text, state.as_ref());
-                    }
-                    Some(_) => say(session, "starting, or starting again", state.as_ref()),
-                    None => say(session, "down; start it with `serin stack up`", None),
-                }
-                Ok(if state.is_some_and(|s| s.ready) { Exit::Go } else { Exit::No })
-            }
-            Word::Supervise { plan, tethered } => {
-                stack::supervise(&plan, tethered, &session.stop).map_err(RunError::cannot_tell)?;
-                Ok(Exit::Go)
-            }
+            Act::Status => status(session),
+            Act::Supervise { spec } => supervisor::run(&spec).map(|()| Exit::Go).map_err(RunError::from),
         }
     }
 }
 
 impl Up {
     fn run(self, session: &Session) -> Result<Exit, RunError> {
-        // The supervisor and its children may have another working directory one day; the paths are made whole here.
-        let whole = |path: PathBuf| std::path::absolute(&path).map_err(RunError::misuse);
-        let home = whole(session.home.clone())?;
-        let mut spec = StackSpec::demo(&home, &self.listen);
-        let demo = self.items.is_none();
-        if let Some(items) = self.items {
-            spec.items = whole(items)?;
-            spec.store = self.store.map(|StoreAt::Embedded(path)| whole(path)).transpose()?;
-            spec.model = self.model.map(whole).transpose()?;
+        let demo = session.home.join("demo");
+        let spec = StackSpec {
+            home: session.home.clone(),
+            items: absolute(self.items.unwrap_or_else(|| demo.join("items.catalogue")))?,
+            store: match self.store {
+                Some(store) => store,
+                None => format!("embedded:{}", demo.join("store").display()),
+            },
+            model: self.model.map(absolute).transpose()?,
+            listen: self.listen,
+            attached: false,
+        };
+        if !spec.items.is_file() {
+            let cause = format!("there is no catalogue at {}", spec.items.display());
+            let hint = "run `serin` once: it makes the demo platform; or name yours with --items and --store";
+            return Err(RunError::misuse(cause).hint(hint));
         }
-        let state = stack::up_detached(&spec, &mut |_| {}).map_err(|error| match error {
-            ServeError::NothingPublished { .. } | ServeError::Stack(_) if demo && !spec.items.is_file() => {
-                RunError::misuse("there is no demo platform yet")
-                    .hint("run `serin` once, which makes it; or give --items FILE and --store embedded:PATH")
-            }
-            error => RunError::misuse(error),
-        })?;
-        say(session, &format!("up on {}", state.api_url), Some(&state));
+        let up = stack::up(&spec)?;
+        let document = serde_json::json!({"schema": "serin.stack/1", "state": &up.state});
+        session.print(&document, || vec![format!("the stack is up at {}", up.state.api_url)]);
         Ok(Exit::Go)
     }
 }
 
-fn say(session: &Session, text: &str, state: Option<&StackState>) {
-    if session.global.json {
-        let up = state.is_some_and(|s| s.ready);
-        println!("{}", serde_json::json!({"schema": "serin.stack/1", "up": up, "state": state}));
-    } else if !session.global.quiet {
-        println!("{text}");
-    }
+fn absolute(path: PathBuf) -> Result<PathBuf, RunError> {
+    std::path::absolute(&path).map_err(|e| RunError::misuse(format!("{}: {e}", path.display())))
+}
+
+fn status(session: &Session) -> Result<Exit, RunError> {
+    let state = stack::running(&session.home)?;
+    let ready = |url: &str| url.trim_start_matches("http://").parse().is_ok_and(stack::is_ready);
+    let parts: Vec<_> = state.iter().flat_map(|s| &s.parts).map(|p| (p, p.pid.is_some() && ready(&p.url))).collect();
+    let well = !parts.is_empty() && parts.iter().all(|(_, ready)| *ready);
+    let document = serde_json::json!({
+        "schema": "serin.stack/1",
+        "up": state.is_some(),
+        "ready": well,
+        "state": &state,
+    });
+    session.print(&document, || match &state {
+        None => vec!["no stack is up; start it with `serin stack up`".to_owned()],
+        Some(_) => parts
+            .iter()
+            .map(|(part, ready)| {
+                let word = if *ready { "✓ ready" } else { "✗ not ready" };
+                let ended =
+                    part.ended.as_ref().map_or(String::new(), |e| format!(", {} restarts, last {e}", part.restarts));
+                format!("{word}  {}  {}{ended}", part.name, part.url)
+            })
+            .collect(),
+    });
+    Ok(if well { Exit::Go } else { Exit::No })
 }

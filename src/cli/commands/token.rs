@@ -29,22 +29,20 @@ pub struct Token {
 
 impl Token {
     pub fn run(self, session: &Session) -> Result<Exit, RunError> {
-        let secret = match secret::from_environment().map_err(RunError::misuse)? {
-            Some(secret) => secret,
-            None => secret::read(&secret::file(&session.home)).map_err(RunError::misuse)?.ok_or_else(|| {
-                RunError::misuse("there is no secret to sign with")
-                    .hint("set SERIN_JWT_SECRET, or start the local stack with `serin stack up`")
-            })?,
+        let secret = match std::env::var("SERIN_JWT_SECRET") {
+            Ok(secret) if !secret.is_empty() => secret,
+            _ if secret::path(&session.home).is_file() => secret::ensure(&session.home)?,
+            _ => {
+                return Err(RunError::misuse("there is no secret to sign with")
+                    .hint("set SERIN_JWT_SECRET, or start the local stack with `serin stack up`"));
+            }
         };
         let iat = jiff::Timestamp::now().as_second();
         let exp = iat + self.ttl.as_secs().max(1) as i64;
         let mint = Mint { sub: self.subject, aud: self.audience, iat, exp, platform: self.platform };
-        let token = mint.sign(&secret).map_err(RunError::cannot_tell)?;
-        if session.global.json {
-            println!("{}", serde_json::json!({"schema": "serin.token/1", "token": token, "expires": exp}));
-        } else {
-            println!("{token}");
-        }
+        let token = mint.sign(secret.as_bytes()).map_err(RunError::cannot_tell)?;
+        let document = serde_json::json!({"schema": "serin.token/1", "token": token, "expires": exp});
+        session.print(&document, || vec![token.clone()]);
         Ok(Exit::Go)
     }
 }

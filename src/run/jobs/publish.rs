@@ -31,15 +31,17 @@ impl Job for PublishJob {
 
     fn run(self: Box<Self>, desk: &Desk) -> Result<Summary, RunError> {
         let model = Model::open(&self.model).map_err(RunError::misuse)?;
-        let catalogue = Catalogue::open(&self.items).map_err(RunError::misuse)?;
+        let catalogue = Catalogue::open(&self.items)?;
         let order =
             Order { model: &model, catalogue: &catalogue, store: &self.store, top: self.top, threads: self.threads };
         let began = Instant::now();
-        let outcome = publish(&order, &desk.stop, &mut |p| desk.tell(Event::Progress(p))).map_err(|e| match e {
-            ServeError::Stopped => RunError::Stopped,
-            ServeError::Publish { .. } => RunError::cannot_tell(e).hint("make room on that disk, then publish again"),
-            other => RunError::misuse(other),
-        })?;
+        let outcome =
+            publish(&order, &desk.stop, &mut |p| desk.tell(Event::Progress(p))).map_err(|error| match error {
+                full @ ServeError::Publish { .. } => {
+                    RunError::from(full).hint("make room on that disk, then publish again")
+                }
+                other => other.into(),
+            })?;
         let (published, seconds) = (outcome.published, began.elapsed().as_secs_f64());
         let rate = published.lists as f64 / seconds.max(1e-9);
         let mut lines = vec![format!(
