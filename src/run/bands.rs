@@ -1,16 +1,16 @@
-//! The rows of a latency picture: bands whose bounds fall on the objective and reach over all that was seen.
+//! The rows of a latency picture: bands whose bounds fall on the objective; the few slowest share the open one on top.
 
 use super::columns::Columns;
 use crate::stats::units::Millis;
 
 /// Steps from a band to the next: the finest that covers what was seen is taken.
-const STEPS: [f64; 6] = [1.25, 1.5, 2.0, 3.0, 5.0, 10.0];
+const STEPS: [f64; 8] = [1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 10.0];
 
 /// Returns up to `rows` ascending upper bounds; `limit`, where there is one, is among them.
 pub fn bounds(columns: &Columns, limit: Option<Millis>, rows: usize) -> Vec<Millis> {
     let seen = |pick: fn(f64, f64) -> f64, values: Vec<f64>| values.into_iter().reduce(pick);
     let low = seen(f64::min, columns.iter().filter_map(|c| c.quantile(0.05)).map(|m| m.0).collect());
-    let high = seen(f64::max, columns.iter().filter_map(|c| c.max()).map(|m| m.0).collect());
+    let high = seen(f64::max, columns.iter().filter_map(|c| c.quantile(0.99)).map(|m| m.0).collect());
     let anchor = limit.map_or(1.0, |l| l.0.max(0.01));
     let low = low.unwrap_or(anchor / 16.0).max(0.01).min(anchor);
     let high = high.unwrap_or(anchor * 2.0).max(if limit.is_some() { anchor } else { low });

@@ -235,14 +235,14 @@ impl View<'_> {
             let wanted = self.load.plan.objectives.iter();
             return wanted.map(|o| Line::from(self.look().span(format!("{o:<24} ?"), Tone::Dim))).collect();
         };
-        let first = width.saturating_sub(34).clamp(6, 22);
+        let first = width.saturating_sub(31).clamp(5, 22);
         let row = |what: &str, now: &str, limit: &str, sign: &str, tone: Tone| {
             Line::from(vec![
-                self.look().span(format!("{:<first$} {now:>11}  {limit:<16} ", cut(what, first)), Tone::Plain),
+                self.look().span(format!("{:<first$} {now:>9}  {limit:<9} ", cut(what, first)), Tone::Plain),
                 self.look().span(sign.to_owned(), tone),
             ])
         };
-        let mut rows = vec![Line::from(self.look().span(format!("{:<first$} {:>11}  limit", "", "now"), Tone::Dim))];
+        let mut rows = vec![Line::from(self.look().span(format!("{:<first$} {:>9}  limit", "", "now"), Tone::Dim))];
         for judged in &summary.objectives {
             let (what, limit) = objectives::parts(&judged.expression);
             let (word, tone) = match judged.met {
@@ -297,11 +297,12 @@ impl View<'_> {
 
     /// Statuses, then errors by kind with the second they were first seen in; nothing is rounded away.
     fn answer_rows(&self, width: usize) -> Vec<Line<'static>> {
-        let statuses: u64 = self.load.statuses.values().sum();
+        // Of all that ended: a request without an answer is no answer of any status.
+        let ended = self.summary.map_or(self.load.answered, |s| s.requests).max(1);
         let bar = width.saturating_sub(44).min(14);
         let mut rows = Vec::new();
         for (status, n) in &self.load.statuses {
-            let share = *n as f64 / statuses.max(1) as f64;
+            let share = *n as f64 / ended as f64;
             let (full, _) = spark::gauge(share, bar);
             let tone = if *status < 400 { Tone::Good } else { Tone::Bad };
             rows.push(Line::from(vec![
@@ -310,7 +311,6 @@ impl View<'_> {
                 self.look().span(format!(" {:>9}", Share(share).to_string()), Tone::Plain),
             ]));
         }
-        let ended = self.load.answered.max(1);
         for (kind, n) in &self.load.errors {
             let from = self.load.first_seen.get(kind).map_or(0, |s| *s);
             let share = Share(*n as f64 / ended as f64);
