@@ -20,12 +20,12 @@ impl Stop {
     }
 }
 
-/// Whether SIGINT or SIGTERM reached this process.
+/// Whether SIGINT, SIGTERM or SIGHUP reached this process.
 pub fn signalled() -> bool {
     SIGNALS.load(Ordering::Acquire) > 0
 }
 
-/// Takes SIGINT and SIGTERM as the wish to stop; the third one ends the process at once.
+/// Takes SIGINT, SIGTERM and SIGHUP as the wish to stop; the third one ends the process at once.
 pub fn listen_to_signals() {
     extern "C" fn handler(_: libc::c_int) {
         if SIGNALS.fetch_add(1, Ordering::AcqRel) >= 2 {
@@ -38,5 +38,9 @@ pub fn listen_to_signals() {
     unsafe {
         libc::signal(libc::SIGINT, handler as libc::sighandler_t);
         libc::signal(libc::SIGTERM, handler as libc::sighandler_t);
+        // A terminal that is closed ends a run in good order too; under nohup it stays ignored.
+        if libc::signal(libc::SIGHUP, handler as libc::sighandler_t) == libc::SIG_IGN {
+            libc::signal(libc::SIGHUP, libc::SIG_IGN);
+        }
     }
 }

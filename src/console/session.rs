@@ -193,7 +193,11 @@ fn open(path: &Path) -> String {
 
 /// Leaves one line on the normal screen: verdict, reason, report.
 fn last_line(result: &Result<Summary, RunError>, folder: Option<&Path>) {
-    let report = folder.map_or(String::new(), |f| format!("  report: {}", f.join("report.html").display()));
+    let report = match folder.map(|f| f.join("report.html")) {
+        Some(path) if path.is_file() => format!("  report: {}", path.display()),
+        Some(path) => format!("  ({} could not be written)", path.display()),
+        None => String::new(),
+    };
     if let Ok(summary) = result {
         let verdict = summary.verdict.map_or("done", |v| v.sign());
         let _ = writeln!(io::stdout(), "{verdict}: {}{report}", summary.reason);
