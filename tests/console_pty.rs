@@ -3,6 +3,7 @@
 mod recorded;
 
 use std::io::{Read, Write};
+use std::num::NonZero;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -70,6 +71,10 @@ fn inside() {
     run(running, &options).expect("ended");
 }
 
+fn cells(n: u16) -> NonZero<u16> {
+    NonZero::new(n).expect("not zero")
+}
+
 struct Terminal {
     master: Box<dyn MasterPty + Send>,
     child: Box<dyn Child + Send + Sync>,
@@ -91,7 +96,7 @@ impl Terminal {
         let child = pair.slave.spawn_command(command).expect("started");
         let mut from = pair.master.try_clone_reader().expect("a reader");
         let keys = pair.master.take_writer().expect("a writer");
-        let screen = Arc::new(Mutex::new(vt100::Parser::new(30, 100, 0)));
+        let screen = Arc::new(Mutex::new(vt100::Parser::new(cells(30), cells(100), 0)));
         let drawn = screen.clone();
         thread::spawn(move || {
             let mut bytes = [0; 4096];
@@ -137,7 +142,7 @@ fn it_starts_follows_a_resize_asks_and_gives_the_terminal_back() {
     terminal.wait_for("answered 500/s");
     assert!(terminal.screen.lock().expect("drawn").screen().alternate_screen());
     let small = PtySize { rows: 16, cols: 60, pixel_width: 0, pixel_height: 0 };
-    terminal.screen.lock().expect("drawn").screen_mut().set_size(16, 60);
+    terminal.screen.lock().expect("drawn").screen_mut().set_size(cells(16), cells(60));
     terminal.master.resize(small).expect("resized");
     terminal.wait_for("in time");
     terminal.press("q");

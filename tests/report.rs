@@ -109,12 +109,3 @@ fn a_folder_without_a_run_is_refused_with_its_name() {
     let error = render(dir.path(), Form::Html).expect_err("refused").to_string();
     assert!(error.contains("holds no run"), "{error}");
 }
-
-#[test]
-#[ignore = "leaves a folder to look at"]
-fn keep_one_to_look_at() {
-    let dir = PathBuf::from("/tmp/fx/run");
-    let _ = std::fs::remove_dir_all(&dir);
-    std::fs::create_dir_all(&dir).expect("a folder");
-    write_all(&keep(&dir, &recorded::evening(60, true))).expect("written");
-}
