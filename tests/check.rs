@@ -219,3 +219,65 @@ fn errors_without_a_known_cause_are_told_by_their_name() {
     let ran = serin(dir.path(), &["check", "--target", "api", "--nagios"]);
     assert_eq!(ran.code, 2, "{}", ran.out);
 }
+
+#[test]
+fn a_watch_tells_a_line_a_moment_and_what_is_usual_is_known_after_it() {
+    let dir = target(&format!("http://{}", serve(healthy(""))), "");
+    let ran = serin(dir.path(), &["watch", "--target", "api", "--every", "1s", "--duration", "3s", "--json"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    let moments: Vec<Value> = ran.out.lines().map(|l| serde_json::from_str(l).expect("a JSON line")).collect();
+    assert!(moments.len() >= 2, "{}", ran.out);
+    assert_eq!((&moments[0]["schema"], &moments[0]["up"]), (&"serin.watch/1".into(), &1.into()));
+    assert_eq!(moments[0]["errors"], Value::Null, "nobody asked for anything: not known, never zero");
+    let kept = std::fs::read_to_string(dir.path().join("home/history/api.jsonl")).expect("kept");
+    assert_eq!(kept.lines().count(), moments.len());
+}
+
+#[test]
+fn an_alert_is_told_once_for_each_trouble() {
+    let gone = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+    let dir = target(&format!("http://{gone}"), "");
+    let ran = serin(
+        dir.path(),
+        &["watch", "--target", "api", "--every", "1s", "--duration", "3s", "--alert", "cat >> alerts"],
+    );
+    assert_eq!(ran.code, 3, "{}{}", ran.out, ran.err);
+    assert_eq!(ran.err.matches("1 of 1 instances do not answer").count(), 1, "{}", ran.err);
+    assert!(ran.out.lines().count() >= 2 && ran.out.contains("rate ?"), "{}", ran.out);
+}
+
+#[test]
+fn init_writes_a_file_that_check_understands() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let url = format!("http://{}", serve(healthy("")));
+    let ran = serin(dir.path(), &["init", "--name", "staging", "--url", &url, "--viewer", "v1"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let ran = serin(dir.path(), &["check", "--target", "staging", "--config-only"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    let ran = serin(dir.path(), &["init", "--name", "staging", "--url", &url]);
+    assert_eq!(ran.code, 2, "a file that is there is not lost");
+    let ran = serin(dir.path(), &["init", "--name", "other"]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+}
+
+#[test]
+fn a_target_that_wants_a_token_nobody_gave_us_is_not_taken_for_a_rotated_key() {
+    let well = healthy("");
+    let refused = AtomicU64::new(0);
+    let page: Page = Arc::new(move |path| {
+        if path.starts_with("/v1/") {
+            refused.fetch_add(1, Ordering::Relaxed);
+            return (401, "no token".to_owned());
+        }
+        let (status, mut body) = well(path);
+        if path == "/metrics" {
+            body += &format!("serin_requests_total{{status=\"401\"}} {}\n", refused.load(Ordering::Relaxed));
+        }
+        (status, body)
+    });
+    let dir = target(&format!("http://{}", serve(page)), "");
+    let ran = serin(dir.path(), &["check", "--target", "api", "--json"]);
+    let document = document(&ran);
+    assert_eq!((ran.code, &document["findings"]), (0, &serde_json::json!([])), "{document:#}");
+    assert_eq!(state(&document, "probe"), "not-configured");
+}

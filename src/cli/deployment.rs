@@ -1,5 +1,7 @@
 //! A target by its name: what serin.toml says of it, as what a check and a watch need.
 
+use std::path::Path;
+
 use super::aim;
 use super::config::Target;
 use super::session::Session;
@@ -7,11 +9,40 @@ use crate::incident::gather::{Deployment, Instance};
 use crate::incident::scene::Limits;
 use crate::judge::objective::{Figure, Metric, Objective};
 use crate::run::error::RunError;
+use crate::serve::stack::{self, PartState};
+use crate::serve::store::StoreAt;
+use crate::serve::stores::embedded;
 use crate::stats::units::parse_duration;
 
 /// Returns the target of that name, as serin.toml knows it.
 pub fn named(session: &Session, name: &str) -> Result<Deployment, RunError> {
-    configured(name, &aim::named(session, name)?)
+    let mut deployment = configured(name, &aim::named(session, name)?)?;
+    if name == aim::LOCAL && !session.config.targets.contains_key(name) {
+        fill_local(&mut deployment, &session.home)?;
+    }
+    Ok(deployment)
+}
+
+/// Adds what the local stack knows of itself: where its parts answer, and viewers who have a list.
+fn fill_local(deployment: &mut Deployment, home: &Path) -> Result<(), RunError> {
+    let Some(state) = stack::running(home)? else { return Ok(()) };
+    let part = |p: &PartState| Instance {
+        name: p.name.clone(),
+        url: p.url.clone(),
+        arm: if p.name.contains("canary") { "canary".to_owned() } else { String::new() },
+    };
+    deployment.instances = state.parts.iter().map(part).collect();
+    if deployment.instances.iter().any(|i| !i.arm.is_empty()) {
+        for instance in deployment.instances.iter_mut().filter(|i| i.arm.is_empty()) {
+            "stable".clone_into(&mut instance.arm);
+        }
+    }
+    deployment.url = state.api_url;
+    if let Ok(StoreAt::Embedded(path)) = stack::spec(home)?.store.parse() {
+        // A store that cannot be read is the probe's to tell, not a reason to ask nobody.
+        deployment.viewers = embedded::open(&path).ok().and_then(|g| g.some_viewers(3).ok()).unwrap_or_default();
+    }
+    Ok(())
 }
 
 fn configured(name: &str, target: &Target) -> Result<Deployment, RunError> {

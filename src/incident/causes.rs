@@ -91,12 +91,14 @@ pub fn clock_skew(scene: &Scene) -> Option<Suspect> {
 
 pub fn key_rotated(scene: &Scene) -> Option<Suspect> {
     let series = scene.stable();
+    // A probe without a token is refused too, and must not take itself for a rotation.
+    let least = if scene.probed.as_ref().is_some_and(|p| !p.token) { 40.0 } else { FEW };
     // Tokens refused for their time are the clock's doing, or their maker's.
     let signed_wrong = |from: f64, to: f64| {
         let requests = series.growth(Signal::Requests, from, to).filter(|r| r.amount > 0.0)?.amount;
         let grown = |s| series.growth(s, from, to).map_or(0.0, |g| g.amount);
         let refused = grown(Signal::Refused) - grown(Signal::RefusedTime);
-        Some(refused >= FEW && refused / requests > 0.05)
+        Some(refused >= least && refused / requests > 0.05)
     };
     let ours = replies(scene, |r| matches!(r.status, Some(401 | 403))).count();
     let asked = scene.probed.as_ref().filter(|p| p.token).map_or(0, |p| p.replies.len());
@@ -277,7 +279,7 @@ pub fn bad_model(scene: &Scene) -> Option<Suspect> {
     let series = scene.stable();
     let usual = |s| scene.usual(|f, t| series.share(s, Signal::Requests, f, t));
     let limit = |s, least: f64| (usual(s).unwrap_or(0.0) * 4.0).max(least);
-    let (empty, popular) = (limit(Signal::Empty, 0.05), limit(Signal::Popular, 0.5));
+    let (empty, popular) = (limit(Signal::Empty, 0.2), limit(Signal::Popular, 0.5));
     let had_lists = usual(Signal::Popular).is_some();
     let poor = |from: f64, to: f64| {
         let empty = over(&series, Signal::Empty, Signal::Requests, empty)(from, to)?;

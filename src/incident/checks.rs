@@ -267,7 +267,7 @@ fn list_quality(scene: &Scene) -> Check {
     let poor = causes::bad_model(scene).is_some_and(|s| s.spell.ended.is_none());
     let seen = format!("empty {}, popular {}, degraded {}", Share(empty), Share(popular), Share(degraded));
     let usual = scene.usual(|f, t| scene.series.share(Signal::Popular, Signal::Requests, f, t));
-    Check::new("list-quality", judged(poor || empty > 0.05, degraded > 0.01), seen)
+    Check::new("list-quality", judged(poor, empty > 0.05 || degraded > 0.01), seen)
         .usual(usual.map(|u| format!("popular {}", Share(u))))
         .from(METRICS, scene.age())
 }

@@ -179,6 +179,13 @@ pub fn running(home: &Path) -> Result<Option<StackState>, ServeError> {
     Ok(if is_held(home)? { read_state(home) } else { None })
 }
 
+/// Returns what the stack that runs was asked to be.
+pub fn spec(home: &Path) -> Result<StackSpec, ServeError> {
+    let path = folder(home).join("spec.json");
+    let bytes = fs::read(&path).map_err(ServeError::io(&path))?;
+    serde_json::from_slice(&bytes).map_err(|e| ServeError::input(&path, e.to_string()))
+}
+
 fn is_held(home: &Path) -> Result<bool, ServeError> {
     if !lock_file(home).exists() {
         return Ok(false);
