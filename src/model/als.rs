@@ -5,8 +5,7 @@
 
 use std::time::Instant;
 
-use rand::SeedableRng;
-use rand_distr::{Distribution, StandardNormal};
+use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use rayon::prelude::*;
 
@@ -121,14 +120,13 @@ pub fn gram(factors: &[f32], unseen: f32, stride: usize) -> Vec<f32> {
     total.into_iter().map(|t| (t * f64::from(unseen)) as f32).collect()
 }
 
+/// Small and positive, as Spark and implicit begin too: the first answers then lean on popularity.
 fn first_guess(programmes: usize, plan: &Plan, stride: usize) -> Vec<f32> {
     let mut random = Pcg64::seed_from_u64(plan.seed);
-    let scale = 0.1 / (plan.rank as f32).sqrt();
     let mut y = vec![0.0; programmes * stride];
     for row in y.chunks_mut(stride) {
         for v in &mut row[..plan.rank] {
-            let drawn: f32 = StandardNormal.sample(&mut random);
-            *v = drawn * scale;
+            *v = random.random::<f32>() * 0.01;
         }
     }
     y

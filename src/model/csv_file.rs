@@ -82,10 +82,16 @@ pub fn utf8<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str, ModelError> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text.strip_prefix('\u{feff}').unwrap_or(text)),
         Err(e) => {
-            let line = bytes[..e.valid_up_to()].iter().filter(|b| **b == b'\n').count() as u64 + 1;
+            let line = lines_in(&bytes[..e.valid_up_to()]) + 1;
             Err(not_utf8(path, line, bytes, e.valid_up_to()))
         }
     }
+}
+
+/// Returns the number of line ends.
+#[allow(clippy::naive_bytecount, reason = "the compiler's own loop is fast enough for a package less")]
+pub fn lines_in(bytes: &[u8]) -> u64 {
+    bytes.iter().filter(|b| **b == b'\n').count() as u64
 }
 
 /// `at` is the first byte of `bytes` that is no UTF-8, on `line` of the file.

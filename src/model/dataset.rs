@@ -173,39 +173,23 @@ struct Gathered {
 impl Gathered {
     fn take(&mut self, piece: Rows) {
         const NOBODY: u32 = u32::MAX;
-        let (mut refused, mut strangers) = (vec![], vec![]);
-        let viewers: Vec<u32> = (0_u32..)
-            .zip(piece.viewers.iter())
-            .map(|(i, id)| match self.consent.of(id) {
-                Answer::Yes => self.viewers.add(id),
-                Answer::No => {
-                    refused.push(i);
-                    NOBODY
-                }
-                Answer::Unknown => {
-                    strangers.push(i);
-                    NOBODY
-                }
-            })
-            .collect();
+        let answers: Vec<Answer> = piece.viewers.iter().map(|id| self.consent.of(id)).collect();
+        let agreed = piece.viewers.iter().zip(&answers);
+        let viewers: Vec<u32> =
+            agreed.map(|(id, answer)| if *answer == Answer::Yes { self.viewers.add(id) } else { NOBODY }).collect();
         // A programme that only people without consent watched is found out later, when rows are put in order.
         let programmes: Vec<u32> = piece.programmes.iter().map(|id| self.programmes.add(id)).collect();
-        let stranger = {
-            let mut flags = vec![false; viewers.len()];
-            strangers.iter().for_each(|i| flags[*i as usize] = true);
-            flags
-        };
         self.told.rows += piece.rows.len() as u64 + piece.negative;
         self.told.dropped.negative += piece.negative;
         self.told.without_value += piece.without_value;
         for row in piece.rows {
-            let viewer = viewers[row.viewer as usize];
-            if viewer != NOBODY {
-                self.rows.push(Row { viewer, programme: programmes[row.programme as usize], ..row });
-            } else if stranger[row.viewer as usize] {
-                self.told.dropped.not_in_users += 1;
-            } else {
-                self.told.dropped.without_consent += 1;
+            match answers[row.viewer as usize] {
+                Answer::Yes => {
+                    let (viewer, programme) = (viewers[row.viewer as usize], programmes[row.programme as usize]);
+                    self.rows.push(Row { viewer, programme, ..row });
+                }
+                Answer::No => self.told.dropped.without_consent += 1,
+                Answer::Unknown => self.told.dropped.not_in_users += 1,
             }
         }
     }

@@ -339,13 +339,13 @@ struct Arrays {
     file: BufWriter<File>,
     crc: crc32fast::Hasher,
     at: usize,
-    arrays: BTreeMap<String, Span>,
+    spans: BTreeMap<String, Span>,
 }
 
 impl Arrays {
     fn create(path: PathBuf) -> io::Result<Self> {
         let file = BufWriter::with_capacity(1 << 20, File::create(path)?);
-        Ok(Self { file, crc: crc32fast::Hasher::new(), at: 0, arrays: BTreeMap::new() })
+        Ok(Self { file, crc: crc32fast::Hasher::new(), at: 0, spans: BTreeMap::new() })
     }
 
     fn array<B: AsRef<[u8]>>(&mut self, name: &str, values: impl Iterator<Item = B>) -> io::Result<()> {
@@ -359,7 +359,7 @@ impl Arrays {
             }
         }
         self.put(&piece)?;
-        self.arrays.insert(name.to_owned(), (start, self.at - start));
+        self.spans.insert(name.to_owned(), (start, self.at - start));
         let gap = self.at.next_multiple_of(ALIGN) - self.at;
         self.put(&[0; ALIGN][..gap])
     }
@@ -372,7 +372,7 @@ impl Arrays {
 
     fn finish(self) -> io::Result<(BTreeMap<String, Span>, u64, u32)> {
         self.file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-        Ok((self.arrays, self.at as u64, self.crc.finalize()))
+        Ok((self.spans, self.at as u64, self.crc.finalize()))
     }
 }
 

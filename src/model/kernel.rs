@@ -48,7 +48,7 @@ pub fn matrix_len(rank: usize) -> usize {
 }
 
 /// Returns where row `i` of a system's matrix begins.
-#[inline(always)]
+#[inline]
 pub fn row_start(i: usize) -> usize {
     let block = i / BLOCK;
     BLOCK * BLOCK * block * (block + 1) / 2 + (i % BLOCK) * BLOCK * (block + 1)
@@ -126,4 +126,109 @@ pub fn all() -> Vec<&'static Kernel> {
     }
     found.push(&super::kernels::portable::KERNEL);
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers in -1..1 that look drawn.
+    fn drawn(n: usize, seed: u32) -> Vec<f32> {
+        let mut state = seed;
+        (0..n)
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 8) as f32 / 8_388_608.0 - 1.0
+            })
+            .collect()
+    }
+
+    /// Solves a whole system by elimination in f64: slow, and plainly right.
+    fn reference(mut a: Vec<Vec<f64>>, mut b: Vec<f64>) -> Vec<f64> {
+        let n = b.len();
+        for i in 0..n {
+            for j in i + 1..n {
+                let factor = a[j][i] / a[i][i];
+                for k in i..n {
+                    a[j][k] -= factor * a[i][k];
+                }
+                b[j] -= factor * b[i];
+            }
+        }
+        for i in (0..n).rev() {
+            let known: f64 = (i + 1..n).map(|k| a[i][k] * b[k]).sum();
+            b[i] = (b[i] - known) / a[i][i];
+        }
+        b
+    }
+
+    #[test]
+    fn every_kernel_solves_what_elimination_solves() {
+        for kernel in all() {
+            for (rank, count) in [(16, 5), (32, 64), (64, 150), (80, 1)] {
+                let factors = drawn(40 * rank, 7);
+                let columns: Vec<u32> = (0..count).map(|i| i * 13 % 40).collect();
+                let weights: Vec<(f32, f32)> =
+                    columns.iter().map(|c| (*c as f32 * 0.1, *c as f32 * 0.1 + 1.0)).collect();
+                let size = matrix_len(rank);
+                let mut matrices = vec![0.0; kernel.lanes * size];
+                let mut sides = vec![0.0; kernel.lanes * rank];
+                let mut scratch = vec![0.0; 2 * CHUNK * rank];
+                for lane in 0..kernel.lanes {
+                    let matrix = &mut matrices[lane * size..(lane + 1) * size];
+                    kernel.gram(matrix, &factors, rank);
+                    (0..rank).for_each(|i| matrix[row_start(i) + i] += 1.0 + lane as f32);
+                    let right = &mut sides[lane * rank..(lane + 1) * rank];
+                    let rows = Rows { factors: &factors, rank, columns: &columns, weights: &weights };
+                    kernel.accumulate(&mut System { matrix, right, scratch: &mut scratch }, &rows);
+                }
+                kernel.solve(&matrices, &mut sides, &mut vec![0.0; kernel.solve_room(rank)], rank);
+                let row = |r: usize, i: usize| f64::from(factors[r * rank + i]);
+                for lane in 0..kernel.lanes {
+                    let mut a = vec![vec![0.0; rank]; rank];
+                    let mut b = vec![0.0; rank];
+                    for (i, line) in a.iter_mut().enumerate() {
+                        for (j, cell) in line.iter_mut().enumerate() {
+                            *cell = (0..40).map(|r| row(r, i) * row(r, j)).sum::<f64>();
+                            let seen = columns.iter().zip(&weights);
+                            *cell += seen
+                                .map(|(c, w)| f64::from(w.0) * row(*c as usize, i) * row(*c as usize, j))
+                                .sum::<f64>();
+                        }
+                        line[i] += 1.0 + lane as f64;
+                        b[i] = columns.iter().zip(&weights).map(|(c, w)| f64::from(w.1) * row(*c as usize, i)).sum();
+                    }
+                    let expected = reference(a, b);
+                    for (got, want) in sides[lane * rank..].iter().zip(expected) {
+                        let far = (f64::from(*got) - want).abs();
+                        assert!(
+                            far < 2e-4 * (1.0 + want.abs()),
+                            "{} rank {rank} lane {lane}: {got} {want}",
+                            kernel.name
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_kernel_scores_as_dot_products_do() {
+        for kernel in all() {
+            for (rank, programmes) in [(7, 16), (64, 48), (16, 80)] {
+                let (viewers, rows) = (drawn(TOGETHER * rank, 1), drawn(programmes * rank, 2));
+                let tiles = super::super::tiles::Tiles::of(&rows, rank);
+                let mut out = vec![0.0; TOGETHER * programmes];
+                kernel.score(&viewers, &tiles.floats, &mut out, rank);
+                for v in 0..TOGETHER {
+                    for p in 0..programmes {
+                        let dot: f32 = (0..rank).map(|k| viewers[v * rank + k] * rows[p * rank + k]).sum();
+                        assert!((out[v * programmes + p] - dot).abs() < 1e-4, "{} {v} {p}", kernel.name);
+                    }
+                }
+                let bits: u32 = (0..16).filter(|i| out[*i] > 0.1).map(|i| 1 << i).sum();
+                assert_eq!(kernel.above(&out, 0.1), bits, "{}", kernel.name);
+            }
+        }
+    }
 }

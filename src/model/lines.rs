@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::csv_file::not_utf8;
+use super::csv_file::{lines_in, not_utf8};
 use super::error::{ModelError, shown};
 use crate::stop::Stop;
 
@@ -62,8 +62,8 @@ pub fn each_piece<T: Send>(
             .par_iter()
             .enumerate()
             .map(|(i, bytes)| {
-                let lines = bytes.iter().filter(|b| **b == b'\n').count() as u64;
-                (lines, bytes.len() as u64, piece(path, bytes, first && i == 0, &parse))
+                let lines = lines_in(bytes);
+                (lines, bytes.len() as u64, piece(bytes, first && i == 0, &parse))
             })
             .collect();
         for (lines, length, result) in parsed {
@@ -99,15 +99,10 @@ enum Bad {
     Encoding { at: usize, line: u64, start: Vec<u8> },
 }
 
-fn piece<T>(
-    _path: &Path,
-    bytes: &[u8],
-    first: bool,
-    parse: &(impl Fn(&str, bool) -> Result<T, BadLine> + Sync),
-) -> Result<T, Bad> {
+fn piece<T>(bytes: &[u8], first: bool, parse: &(impl Fn(&str, bool) -> Result<T, BadLine> + Sync)) -> Result<T, Bad> {
     let text = std::str::from_utf8(bytes).map_err(|e| {
         let at = e.valid_up_to();
-        let line = bytes[..at].iter().filter(|b| **b == b'\n').count() as u64;
+        let line = lines_in(&bytes[..at]);
         // Of the first piece, its beginning tells UTF-16; of others, the byte is enough.
         if line == 0 && first {
             Bad::Encoding { at, line, start: bytes[..bytes.len().min(at + 4)].to_vec() }

@@ -19,6 +19,7 @@ impl Matrix {
     }
 
     /// Returns the same viewings by column; each new row's entries ascend.
+    #[must_use]
     pub fn turned(&self, columns: usize) -> Self {
         let mut starts = vec![0_u32; columns + 1];
         self.columns.iter().for_each(|c| starts[*c as usize + 1] += 1);

@@ -20,6 +20,11 @@ pub enum Format {
     Movielens,
 }
 
+/// What is wrong with a line, and what to do about it.
+type Wrong = (String, String);
+/// A field, and what follows it.
+type Split<'t> = (Cow<'t, str>, Option<&'t str>);
+
 /// Where the fields of a row stand.
 #[derive(Clone, Debug)]
 pub struct Layout {
@@ -158,7 +163,7 @@ impl Layout {
         Ok(rows)
     }
 
-    fn line(&self, line: &str, rows: &mut Rows, last: &mut (String, u32)) -> Result<(), (String, String)> {
+    fn line(&self, line: &str, rows: &mut Rows, last: &mut (String, u32)) -> Result<(), Wrong> {
         let (mut viewer, mut programme, mut at, mut value) = (Cow::Borrowed(""), Cow::Borrowed(""), "", "");
         let mut rest = Some(line);
         let mut count = 0;
@@ -200,7 +205,7 @@ impl Layout {
     }
 
     /// Splits the first field off; a quoted one may hold separators, and doubled quotation marks.
-    fn field<'t>(&self, text: &'t str) -> Result<(Cow<'t, str>, Option<&'t str>), (String, String)> {
+    fn field<'t>(&self, text: &'t str) -> Result<Split<'t>, Wrong> {
         let Some(quoted) = text.strip_prefix('"') else {
             return Ok(match text.as_bytes().iter().position(|b| *b == self.separator.as_bytes()[0]) {
                 Some(at) if self.separator.len() == 1 => (Cow::Borrowed(text[..at].trim()), Some(&text[at + 1..])),
@@ -237,7 +242,7 @@ impl Layout {
         }
     }
 
-    fn time(&self, text: &str) -> Result<u32, (String, String)> {
+    fn time(&self, text: &str) -> Result<u32, Wrong> {
         let name = self.names[2];
         let hint = || "write whole Unix seconds, such as 1750000000".to_owned();
         let whole = text.strip_suffix(".0").unwrap_or(text);
@@ -254,14 +259,14 @@ impl Layout {
     }
 
     /// Returns the value as it stands, 1 for none (NaN until the largest is known), or nothing for a row to leave out.
-    fn value(&self, text: &str, rows: &mut Rows) -> Result<Option<f32>, (String, String)> {
+    fn value(&self, text: &str, rows: &mut Rows) -> Result<Option<f32>, Wrong> {
         if self.value.is_none() || text.is_empty() {
             rows.without_value += 1;
             return Ok(Some(f32::NAN));
         }
         let name = self.names[3];
         let said = || format!("{name} {}", shown(text.as_bytes()));
-        let hint = || format!("write a number, or nothing at all (a row without a value counts 1)");
+        let hint = || "write a number, or nothing at all (a row without a value counts 1)".to_owned();
         let value: f32 = text.parse().map_err(|_| (format!("{} is not a number", said()), hint()))?;
         if !value.is_finite() {
             return Err((format!("{} is not a finite number", said()), hint()));

@@ -25,7 +25,9 @@ impl Scores {
         }
         kernel::best().score(&self.asking, &tiles.floats, &mut self.scores, rank);
         for (row, seen) in self.scores.chunks_mut(width).zip(all_seen) {
-            seen.iter().for_each(|p| row[*p as usize] = f32::NEG_INFINITY);
+            for p in seen {
+                row[*p as usize] = f32::NEG_INFINITY;
+            }
             row[tiles.programmes..].fill(f32::NEG_INFINITY);
         }
     }

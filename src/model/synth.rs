@@ -77,7 +77,9 @@ pub fn write(folder: &Path, size: &Size, stop: &Stop, tell: Tell) -> Result<Made
             .map(|group| {
                 let mut text = Text::default();
                 let mut used = vec![u32::MAX; size.programmes];
-                group.iter().for_each(|v| viewer(*v, counts[*v], size.seed, &programmes, &mut used, &mut text));
+                for v in group {
+                    viewer(*v, counts[*v], size.seed, &programmes, &mut used, &mut text);
+                }
                 text
             })
             .collect();

@@ -1,5 +1,8 @@
 //! Eight floats at a time with fused multiply-add (AVX2 and FMA).
 
+#![allow(clippy::inline_always, reason = "see `loops`")]
+#![allow(clippy::wildcard_imports, reason = "intrinsics have their own prefix")]
+
 use std::arch::x86_64::*;
 
 use super::loops::{self, Lanes};

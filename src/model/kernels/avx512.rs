@@ -1,5 +1,8 @@
 //! Sixteen floats at a time (AVX-512F).
 
+#![allow(clippy::inline_always, reason = "see `loops`")]
+#![allow(clippy::wildcard_imports, reason = "intrinsics have their own prefix")]
+
 use std::arch::x86_64::*;
 
 use super::loops::{self, Lanes};

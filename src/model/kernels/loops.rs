@@ -2,6 +2,13 @@
 //!
 //! Everything here is `inline(always)`: it has to melt into the function that enables the instructions.
 
+#![allow(
+    clippy::inline_always,
+    reason = "a call in the inner loop, or one without the instructions, costs ten times as much"
+)]
+#![allow(clippy::needless_range_loop, reason = "indices of tiles are the formula; loops over them unroll whole")]
+#![allow(clippy::missing_safety_doc, reason = "one contract for all: the trait's, and the sizes that `Kernel` checks")]
+
 use crate::model::kernel::{BLOCK, CHUNK, Rows, System, TOGETHER, row_start};
 
 /// Floats that one instruction works on.

@@ -1,5 +1,7 @@
 //! Eight plain floats at a time, for any processor; the compiler makes of them what it can.
 
+#![allow(clippy::inline_always, reason = "see `loops`")]
+
 use super::loops::{self, Lanes};
 use crate::model::kernel::{Kernel, Rows, System};
 
