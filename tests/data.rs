@@ -7,7 +7,7 @@ use serde_json::Value;
 
 fn serin(folder: &Path, line: &str) -> (i32, Value, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_serin"));
-    let out = command.current_dir(folder).args(line.split(' ')).arg("--json").output().expect("runs");
+    let out = command.current_dir(folder).args(line.split_whitespace()).arg("--json").output().expect("runs");
     let document = serde_json::from_slice(&out.stdout).unwrap_or(Value::Null);
     (out.status.code().expect("ended"), document, String::from_utf8_lossy(&out.stderr).into_owned())
 }

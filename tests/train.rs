@@ -8,7 +8,7 @@ use serde_json::Value;
 
 fn serin(folder: &Path, line: &str) -> (i32, Value, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_serin"));
-    let out = command.current_dir(folder).args(line.split(' ')).arg("--json").output().expect("runs");
+    let out = command.current_dir(folder).args(line.split_whitespace()).arg("--json").output().expect("runs");
     let document = serde_json::from_slice(&out.stdout).unwrap_or(Value::Null);
     (out.status.code().expect("ended"), document, String::from_utf8_lossy(&out.stderr).into_owned())
 }
@@ -103,7 +103,7 @@ fn any_flipped_byte_is_found_and_a_foreign_folder_is_kept() {
 }
 
 #[test]
-fn completions_decide_and_old_viewings_weigh_less() {
+fn old_viewings_weigh_less_and_a_viewer_folded_in_stands_where_training_put_them() {
     let dir = tempfile::tempdir().expect("a folder");
     let day = 86_400;
     let mut rows = "USER_ID,ITEM_ID,TIMESTAMP,EVENT_VALUE\n".to_owned();
