@@ -272,3 +272,53 @@ fn the_built_in_descent_needs_no_file() {
     let (code, out, _) = place.serin("cost prices show");
     assert!(code == 0 && out.contains("days old") && out.contains('~'), "{out}");
 }
+
+#[test]
+fn an_announced_evening_is_met_in_time_and_nothing_is_stepped_down_before_it() {
+    // Sunday's final: the planner has seen nothing like it and never sees its demand before its time.
+    let (from, until) = (1_793_577_600 + 6 * 86_400 + 19 * 3_600, 1_793_577_600 + 6 * 86_400 + 22 * 3_600);
+    let demand: String = days(9, 400.0, 60)
+        .lines()
+        .map(|l| match l.split_once(',') {
+            Some((t, _)) if t.parse::<i64>().is_ok_and(|t| (from..until).contains(&t)) => format!("{t},2000\n"),
+            _ => format!("{l}\n"),
+        })
+        .collect();
+    let when = |s: i64| jiff::Timestamp::from_second(s).expect("a time");
+    let peak = format!(
+        "[[peak]]\nname = \"the final\"\nfrom = \"{}\"\nuntil = \"{}\"\nreads_per_second = 2000\n",
+        when(from),
+        when(until)
+    );
+    let place = Place::new();
+    place.file("plan.toml", &format!("{PLAN}{peak}")).file("demand.csv", &demand);
+    let (code, seen) = place.json("cost descend plan.toml --simulate --trace demand.csv");
+    assert_eq!((code, seen["throttled"].as_u64()), (0, Some(0)), "{}", seen["steps"]);
+    let steps = seen["steps"].as_array().expect("steps");
+    let at = |s: &Value| s["at"].as_str().expect("a time").parse::<jiff::Timestamp>().expect("RFC 3339").as_second();
+    let before = steps.iter().rev().find(|s| at(s) <= from).expect("a step");
+    assert!(before["capacity"].as_u64().expect("units") >= 1_000, "{before}");
+    assert!(before["reason"].as_str().expect("a reason").contains("the final"), "{before}");
+    let near = |s: &&Value| (from - 86_400..until).contains(&at(s));
+    assert!(steps.iter().filter(near).all(|s| s["verdict"] != "go"), "{steps:?}");
+}
+
+#[test]
+fn a_table_is_made_smaller_no_more_often_than_dynamodb_allows() {
+    let place = Place::new();
+    let plan = PLAN.replace("24h", "1m").replace("900", "40000");
+    place
+        .file("plan.toml", &format!("{plan}largest_step = \"5%\"\nsettle = \"1m\"\n"))
+        .file("demand.csv", &days(6, 400.0, 60));
+    let (_, seen) = place.json("cost descend plan.toml --simulate --trace demand.csv");
+    let mut by_hour = std::collections::BTreeMap::new();
+    let mut by_day = std::collections::BTreeMap::new();
+    for step in seen["steps"].as_array().expect("steps").iter().filter(|s| s["verdict"] == "go") {
+        let at = step["at"].as_str().expect("a time").to_owned();
+        *by_hour.entry(at[..13].to_owned()).or_insert(0) += 1;
+        *by_day.entry(at[..10].to_owned()).or_insert(0) += 1;
+    }
+    assert!(by_hour.len() > 20, "{by_hour:?}");
+    assert!(by_hour.iter().all(|(hour, n)| *n <= if hour.ends_with("T00") { 4 } else { 1 }), "{by_hour:?}");
+    assert!(by_day.values().all(|n| *n <= 27), "{by_day:?}");
+}
