@@ -14,6 +14,7 @@ use super::error::LoadError;
 use super::fold::{Ending, Fold};
 use super::machine;
 use super::question::Asker;
+use super::scenario::Scenario;
 use super::schedule::{Schedule, Shard};
 use super::summary::LoadSummary;
 use super::target::Address;
@@ -44,6 +45,34 @@ pub struct Spec {
     pub shard: Shard,
     /// Certificates, where the address is https.
     pub trust: Trust,
+}
+
+/// What decides viewers, mix and chance, unless said otherwise.
+pub const SEED: u64 = 7;
+/// When an answer is given up, unless said otherwise.
+pub const TIMEOUT: Duration = Duration::from_secs(10);
+/// An open run opens them as it needs them.
+pub const CONNECTIONS: u32 = 1000;
+
+impl Spec {
+    /// Returns the load of a scenario as it is written; headers of its own, tokens as given.
+    pub fn of(scenario: Scenario, target: &str, address: Address, tokens: Option<Tokens>) -> Self {
+        let seed = scenario.seed.unwrap_or(SEED);
+        Self {
+            name: scenario.name.clone(),
+            target: target.to_owned(),
+            address,
+            headers: scenario.headers.clone(),
+            tokens,
+            asker: Arc::new(scenario.mix(seed)),
+            schedule: scenario.schedule.clone(),
+            connections: scenario.connections.unwrap_or(CONNECTIONS),
+            timeout: scenario.timeout.unwrap_or(TIMEOUT),
+            objectives: scenario.objectives,
+            seed,
+            shard: Shard::default(),
+        }
+    }
 }
 
 /// The most of one answer's body that is read.

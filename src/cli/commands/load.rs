@@ -1,7 +1,6 @@
 //! `serin load`: its flags, as a job.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cli::aim::Aim;
@@ -18,11 +17,8 @@ use crate::run::error::RunError;
 use crate::run::jobs;
 use crate::stats::units::parse_duration;
 
-const SEED: u64 = 7;
-const TIMEOUT: Duration = Duration::from_secs(10);
 const DURATION: Duration = Duration::from_secs(30);
-/// An open run opens them as it needs them; `--rate max` uses all of its own at once.
-const CONNECTIONS: u32 = 1000;
+/// How many `--rate max` uses, all at once.
 const CONNECTIONS_MAX: u32 = 64;
 
 /// Run a scenario against a target
@@ -115,31 +111,21 @@ impl Load {
 /// Returns a load of a scenario, or of one address alone; its rate is not yet checked against the target's ceiling.
 pub fn spec(scenario: Option<&Path>, aim: &Aim, how: &How, session: &Session) -> Result<Spec, RunError> {
     let mut aimed = aim.find(session)?;
-    let scenario = if let Some(asked) = scenario {
-        library::open(asked)?
-    } else {
-        let path = std::mem::replace(&mut aimed.address.path, "/".to_owned());
-        single(&path)?
+    let mut scenario = match scenario {
+        Some(asked) => library::open(asked)?,
+        None => single(&std::mem::replace(&mut aimed.address.path, "/".to_owned()))?,
     };
-    let seed = how.seed.or(scenario.seed).unwrap_or(SEED);
-    let mut headers = aimed.headers;
     // What was typed wins over what was written.
-    headers.extend(scenario.headers.iter().filter(|(n, _)| !aimed_has(&headers, n)).cloned().collect::<Vec<_>>());
-    Ok(Spec {
-        name: scenario.name.clone(),
-        target: aimed.name,
-        address: aimed.address,
-        headers,
-        tokens: aimed.tokens,
-        asker: Arc::new(scenario.mix(seed)),
-        schedule: scenario.schedule.clone(),
-        connections: how.connections.or(scenario.connections).unwrap_or(CONNECTIONS),
-        timeout: how.timeout.or(scenario.timeout).unwrap_or(TIMEOUT),
-        objectives: if how.objectives.is_empty() { scenario.objectives } else { how.objectives.clone() },
-        seed,
-        shard: Shard::default(),
-        trust: aimed.trust,
-    })
+    let written = std::mem::replace(&mut scenario.headers, aimed.headers);
+    let more = written.into_iter().filter(|(n, _)| !aimed_has(&scenario.headers, n)).collect::<Vec<_>>();
+    scenario.headers.extend(more);
+    scenario.seed = how.seed.or(scenario.seed);
+    scenario.connections = how.connections.or(scenario.connections);
+    scenario.timeout = how.timeout.or(scenario.timeout);
+    if !how.objectives.is_empty() {
+        scenario.objectives.clone_from(&how.objectives);
+    }
+    Ok(Spec { trust: aimed.trust, ..Spec::of(scenario, &aimed.name, aimed.address, aimed.tokens) })
 }
 
 fn aimed_has(headers: &[(String, String)], name: &str) -> bool {
