@@ -71,6 +71,7 @@ impl Spec {
             objectives: scenario.objectives,
             seed,
             shard: Shard::default(),
+            trust: Trust::default(),
         }
     }
 }

@@ -20,7 +20,10 @@ pub fn run(session: &Session) -> Result<Exit, RunError> {
     let options = Options {
         look: Look::choose(colour(session.global.color), |name| std::env::var(name).ok())?,
         reports: Path::new("reports").to_owned(),
-        write_reports: Arc::new(|folder| crate::report::write_all(folder)),
+        write_reports: Arc::new(|folder| {
+            // The journal and the summary are there already; a form that fails can be made again from them.
+            let _ = crate::report::write_all(folder);
+        }),
     };
     Ok(Exit::from(&screen::run(running, &options)?))
 }

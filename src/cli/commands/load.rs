@@ -1,6 +1,7 @@
 //! `serin load`: its flags, as a job.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cli::aim::Aim;

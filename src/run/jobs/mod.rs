@@ -5,6 +5,7 @@ pub mod check;
 pub mod cost;
 pub mod describe;
 pub mod evaluate;
+pub mod evening;
 pub mod experiment;
 pub mod gate;
 pub mod import;
