@@ -113,7 +113,8 @@ impl Plain {
                 self.bar = None;
             }
         }
-        if !self.live && (fresh || ended || self.told.elapsed() >= EACH) || self.live && ended {
+        let due = fresh || self.told.elapsed() >= EACH;
+        if ended || !self.live && due {
             self.told = Instant::now();
             let of = p.total.map_or(String::new(), |t| format!(" of {t:.0}"));
             let stop = if self.sentences { "." } else { "" };

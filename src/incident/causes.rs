@@ -111,7 +111,7 @@ pub fn key_rotated(scene: &Scene) -> Option<Suspect> {
         None if refused_us => just_now(scene),
         None => return None,
     };
-    if clock_skew(scene).is_some_and(|s| s.spell.ended.is_none()) && !scene.spell(&series, signed_wrong).is_some() {
+    if clock_skew(scene).is_some_and(|s| s.spell.ended.is_none()) && scene.spell(&series, signed_wrong).is_none() {
         return None;
     }
     let (share, count) = within(&series, Signal::Refused, Signal::Requests, spell, scene.now);
@@ -211,7 +211,9 @@ pub fn quota_reached(scene: &Scene) -> Option<Suspect> {
     let spell = spell.or_else(|| (refused_us > 0).then(|| just_now(scene)))?;
     let (share, count) = within(&series, Signal::Throttled, Signal::Requests, spell, scene.now);
     let quota = scene.series.gauges(Signal::Quota, scene.from).into_iter().reduce(f64::max).or(scene.limits.rate);
-    let rate = series.growth(Signal::Requests, spell.began, spell.ended.unwrap_or(scene.now)).map(|g| g.per_second());
+    let rate = series
+        .growth(Signal::Requests, spell.began, spell.ended.unwrap_or(scene.now))
+        .map(super::super::watch::series::Growth::per_second);
     let against = match (rate, quota) {
         (Some(r), Some(q)) => format!("; {r:.0}/s asked, the quota is {q:.0}/s"),
         _ => String::new(),

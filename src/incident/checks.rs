@@ -99,7 +99,13 @@ fn user_latency(scene: &Scene) -> Check {
 
 fn traffic(scene: &Scene) -> Check {
     let (from, to) = scene.recent();
-    let read = |f, t| scene.series.growth(Signal::Requests, f, t).filter(|g| g.seconds > 0.0).map(|g| g.per_second());
+    let read = |f, t| {
+        scene
+            .series
+            .growth(Signal::Requests, f, t)
+            .filter(|g| g.seconds > 0.0)
+            .map(super::super::watch::series::Growth::per_second)
+    };
     match read(from, to) {
         None => untold(scene, "traffic", "the number of requests is not known"),
         Some(rate) => {
@@ -196,7 +202,13 @@ fn probe(scene: &Scene) -> Check {
 
 fn saturation(scene: &Scene) -> Check {
     let (from, to) = scene.recent();
-    let rate = |signal| scene.series.growth(signal, from, to).filter(|g| g.seconds > 0.0).map(|g| g.per_second());
+    let rate = |signal| {
+        scene
+            .series
+            .growth(signal, from, to)
+            .filter(|g| g.seconds > 0.0)
+            .map(super::super::watch::series::Growth::per_second)
+    };
     let gauge = |signal| scene.series.gauges(signal, scene.from).into_iter().reduce(f64::max);
     let of = |used: Option<f64>, limit: Option<f64>| Some(used? / limit.filter(|l| *l > 0.0)?);
     let parts = [
@@ -296,7 +308,10 @@ fn quota(scene: &Scene) -> Check {
         (_, None) => untold(scene, "quota", "no requests were seen in the last minute"),
         (limit, Some(share)) => {
             let of = limit.map_or(String::new(), |l| format!(" of {}", Rps(l)));
-            let rate = scene.series.growth(Signal::Requests, from, to).map_or(0.0, |g| g.per_second());
+            let rate = scene
+                .series
+                .growth(Signal::Requests, from, to)
+                .map_or(0.0, super::super::watch::series::Growth::per_second);
             let seen = format!("{}{of}, 429 {}", Rps(rate), Share(share));
             let near = limit.is_some_and(|l| rate > l * 0.8);
             Check::new("quota", judged(share > 0.002, near || share > 0.0), seen).from(METRICS, scene.age())

@@ -41,7 +41,9 @@ pub struct Signals {
 /// Reads the signals of the last minute; `silent` are the sources that said nothing now.
 pub fn signals(target: &str, series: &Series, limits: &Limits, now: f64, silent: Vec<String>) -> Signals {
     let from = now - 60.0;
-    let per_second = |s| series.growth(s, from, now).filter(|g| g.seconds > 0.0).map(|g| g.per_second());
+    let per_second = |s| {
+        series.growth(s, from, now).filter(|g| g.seconds > 0.0).map(super::super::watch::series::Growth::per_second)
+    };
     let share = |part, whole| series.share(part, whole, from, now);
     let gauge = |s, pick: fn(f64, f64) -> f64| series.gauges(s, from).into_iter().reduce(pick);
     let of = |used: Option<f64>, limit: Option<f64>| Some(used? / limit.filter(|l| *l > 0.0)?);

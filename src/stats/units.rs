@@ -71,7 +71,7 @@ impl fmt::Display for Share {
     /// Truncated to the digits shown: 99.996 % is never 100 %, and something is never 0 %.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let percent = self.0 * 100.0;
-        let digits = if percent >= 10.0 && percent < 99.0 { 1 } else { 2 };
+        let digits = if (10.0..99.0).contains(&percent) { 1 } else { 2 };
         let scale = 10f64.powi(digits);
         // 1e-9 forgives the binary representation of a value that is exactly on the step.
         let cut = (percent * scale + 1e-9).floor() / scale;
@@ -140,7 +140,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     };
     let value: f64 = number.trim().parse().map_err(|_| format!("`{text}` is not a duration; write for example 30s"))?;
     let seconds = value * scale;
-    if !seconds.is_finite() || seconds < 0.0 || seconds > 10.0 * 365.0 * 86_400.0 {
+    if !seconds.is_finite() || !(0.0..=10.0 * 365.0 * 86_400.0).contains(&seconds) {
         return Err(format!("`{text}` is outside 0 to ten years"));
     }
     Ok(Duration::from_secs_f64(seconds))

@@ -107,7 +107,7 @@ impl Probe {
             reply.error = Some("the answer is not JSON".to_owned());
             return (reply, None);
         };
-        reply.items = items(&body).iter().filter_map(|i| id(i)).collect();
+        reply.items = items(&body).iter().filter_map(id).collect();
         reply.degraded = body.get("degraded").and_then(Value::as_bool).unwrap_or(false);
         let source = body.get("source").or_else(|| body.get("kind")).and_then(Value::as_str).unwrap_or_default();
         reply.popular = source == "popular" || body.get("popular").and_then(Value::as_bool).unwrap_or(false);
@@ -137,11 +137,11 @@ fn some_filter(body: &Value) -> Option<(String, String)> {
     };
     let fields = items(body).first()?.as_object()?;
     let is_id = |n: &str| ["item_id", "itemId", "id", "item", "reason", "title"].contains(&n);
-    let found = fields.iter().filter(|(n, _)| !is_id(n)).find_map(|(n, v)| {
+
+    fields.iter().filter(|(n, _)| !is_id(n)).find_map(|(n, v)| {
         let value = v.as_str()?.split('|').next()?;
         plain(value).then(|| (n.clone(), value.to_owned()))
-    });
-    found
+    })
 }
 
 #[cfg(test)]

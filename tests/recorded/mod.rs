@@ -108,7 +108,7 @@ fn tick(second: u32, seconds: u32, bad: bool, dice: &mut Dice) -> Tick {
     for n in 0..500_u32 {
         let endpoint = &mut endpoints[usize::from(n % 5 == 0)];
         let us = dice.latency(if slow { 60_000.0 } else { 3_000.0 });
-        generator.late.record_us(20 + (n % 50) as u64);
+        generator.late.record_us(20 + u64::from(n % 50));
         endpoint.latency.record_us(us + 40);
         endpoint.service.record_us(us);
         endpoint.ended += 1;

@@ -47,7 +47,7 @@ impl Help {
             ["schemas" | "schema"] => SCHEMAS.into(),
             ["scenarios" | "scenario"] => SCENARIOS.into(),
             ["objectives" | "objective"] => OBJECTIVES.into(),
-            ["exit"] | ["exit", "codes" | "code"] | ["exit-codes"] => EXIT_CODES.into(),
+            ["exit" | "exit-codes"] | ["exit", "codes" | "code"] => EXIT_CODES.into(),
             ["man"] => manual()?,
             ["completions", shell] => completions(shell)?,
             ["completions"] => return Err(RunError::misuse("completions for which shell? bash, zsh or fish")),

@@ -92,12 +92,12 @@ impl Limit {
         let (first, last) = (settle.as_secs() as u32, lasts.as_secs() as u32);
         let mut good = 0;
         let summary = run_load(&spec, desk, &mut |told| {
-            if let Told::Tick(tick) = told {
-                if (first..last).contains(&tick.second) {
-                    let ended =
-                        |of: fn(&crate::load::tick::EndpointTick) -> u64| tick.endpoints.iter().map(of).sum::<u64>();
-                    good += ended(|e| e.ended) - ended(|e| e.errors);
-                }
+            if let Told::Tick(tick) = told
+                && (first..last).contains(&tick.second)
+            {
+                let ended =
+                    |of: fn(&crate::load::tick::EndpointTick) -> u64| tick.endpoints.iter().map(of).sum::<u64>();
+                good += ended(|e| e.ended) - ended(|e| e.errors);
             }
         })?;
         if summary.stopped {

@@ -1,7 +1,7 @@
 //! Several shards of one load as one run: their seconds added, bucket by bucket, and judged again.
 
 use std::iter::Peekable;
-use std::path::PathBuf;
+use std::path::Path;
 
 use super::load::summarise;
 use crate::judge::objective::Objective;
@@ -112,7 +112,7 @@ impl Job for Merge {
     }
 }
 
-fn ticks(folder: &PathBuf) -> Result<Peekable<impl Iterator<Item = Result<Tick, RunError>> + use<>>, RunError> {
+fn ticks(folder: &Path) -> Result<Peekable<impl Iterator<Item = Result<Tick, RunError>> + use<>>, RunError> {
     let name = folder.display().to_string();
     let failed = move |e: std::io::Error| RunError::cannot_tell(format!("{name}: {e}"));
     let events = journal::events(folder).map_err(failed.clone())?;

@@ -1,0 +1,289 @@
+//! `serin load` as a script uses it: documents, verdicts and exit codes against servers of known behaviour on loopback.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+const GOOD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// A server on a port of its own: `answer` gets each connection's request line and returns what is sent.
+fn server(answer: impl Fn(&str, &mut dyn Write) -> bool + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    let answer = Arc::new(answer);
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let answer = Arc::clone(&answer);
+            thread::spawn(move || serve(stream.try_clone().expect("a clone"), stream, &*answer));
+        }
+    });
+    url
+}
+
+fn serve(from: impl Read, mut to: impl Write, answer: &(impl Fn(&str, &mut dyn Write) -> bool + ?Sized)) {
+    let mut lines = BufReader::new(from).lines().map_while(Result::ok);
+    while let Some(first) = lines.next() {
+        if lines.by_ref().take_while(|l| !l.is_empty()).count() == 0 {
+            return;
+        }
+        if !answer(&first, &mut to) {
+            return;
+        }
+    }
+}
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a folder"))
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_serin"));
+        command.current_dir(self.0.path()).env("SERIN_HOME", self.0.path().join("home")).env("HOME", self.0.path());
+        command.arg("load").args(arguments).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> (Option<i32>, Value, String) {
+        let Output { status, stdout, stderr } = self.command(arguments).arg("--json").output().expect("runs");
+        let document = serde_json::from_slice(&stdout).unwrap_or(Value::Null);
+        (status.code(), document, String::from_utf8_lossy(&stderr).into_owned())
+    }
+
+    fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path
+    }
+}
+
+#[test]
+fn a_healthy_target_is_go_and_every_request_is_told() {
+    let url = server(|_, to| to.write_all(GOOD.as_bytes()).is_ok());
+    let place = Place::new();
+    let (code, d, _) = place.run(&["--url", &url, "--rate", "200", "--duration", "2s"]);
+    assert_eq!(code, Some(0), "{d}");
+    assert_eq!(d["schema"], "serin.load/1");
+    assert_eq!((&d["verdict"], &d["requests"], &d["errors"]["total"]), (&"go".into(), &400.into(), &0.into()));
+    assert_eq!(d["rate"]["asked"], 200.0);
+    assert_eq!(d["rate"]["sent"], 200.0);
+    assert_eq!(d["implied"], true);
+    let run = place.0.path().join(d["run"].as_str().expect("a folder"));
+    let kept: Value = serde_json::from_slice(&std::fs::read(run.join("summary.json")).expect("kept")).expect("JSON");
+    assert_eq!(kept, d, "what was printed is what is kept");
+}
+
+#[test]
+fn a_stalled_target_shows_its_backlog_and_stays_a_run_that_can_be_judged() {
+    let begin = Instant::now();
+    let stall = Duration::from_millis(1000)..Duration::from_millis(2000);
+    // Everything that comes within the second second is held to its end.
+    let url = server(move |_, to| {
+        let at = begin.elapsed();
+        if stall.contains(&at) {
+            thread::sleep(stall.end.checked_sub(at).unwrap());
+        }
+        to.write_all(GOOD.as_bytes()).is_ok()
+    });
+    let arguments =
+        ["--url", &url, "--rate", "100", "--duration", "4s", "--connections", "4", "--objective", "p99 < 500ms"];
+    let (code, d, _) = Place::new().run(&arguments);
+    assert_eq!(code, Some(1), "{d}");
+    // A quarter of the requests fell due in the stall, and waited evenly up to a second.
+    let p90 = d["latency_ms"]["p90"].as_f64().expect("seen");
+    assert!((500.0..750.0).contains(&p90), "{p90}");
+    assert!(d["connection_wait_ms"]["p90"].as_f64().expect("seen") > 400.0);
+    assert_eq!(d["requests"], 400);
+    assert_eq!(d["generator"]["saturated"], false);
+}
+
+#[test]
+fn errors_are_told_apart_by_kind_with_an_example_without_secrets() {
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    let url = server(move |_, to| {
+        let text = match count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 6 {
+            0 => "HTTP/1.1 503 Busy\r\nContent-Length: 24\r\n\r\n{\"token\":\"hush-hush-ab\"}",
+            1 => "HTTP/1.1 429 Slow\r\nContent-Length: 0\r\n\r\n",
+            2 => "HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n",
+            3 => "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf",
+            4 => "SSH-2.0-hello\r\n\r\n",
+            _ => GOOD,
+        };
+        let whole = !text.ends_with("half") && !text.starts_with("SSH");
+        to.write_all(text.as_bytes()).is_ok() && whole
+    });
+    let (code, d, _) = Place::new().run(&["--url", &url, "--rate", "60", "--duration", "1s", "--connections", "1"]);
+    assert_eq!(code, Some(1), "{d}");
+    for kind in ["status", "throttled", "redirect", "closed", "protocol"] {
+        assert_eq!(d["errors"]["by_kind"][kind], 10, "{kind}: {d}");
+        assert!(d["errors"]["examples"][kind].as_str().expect("an example").starts_with("GET /"), "{kind}");
+    }
+    assert_eq!(d["errors"]["total"], 50);
+    assert!(!d.to_string().contains("hush"), "a secret in the document: {d}");
+}
+
+#[test]
+fn a_silent_target_is_given_up_and_counted_at_its_age() {
+    let url = server(|_, _| {
+        thread::sleep(Duration::from_secs(30));
+        false
+    });
+    let begin = Instant::now();
+    let (code, d, _) = Place::new().run(&["--url", &url, "--rate", "20", "--duration", "1s", "--timeout", "500ms"]);
+    assert!(begin.elapsed() < Duration::from_secs(8), "it hung");
+    assert_eq!(code, Some(3), "no answer at all cannot be judged: {d}");
+    assert_eq!(d["errors"]["by_kind"]["timeout"], 20);
+    assert!(d["latency_ms"]["min"].as_f64().expect("counted at their age") >= 499.0);
+    assert_eq!(d["generator"]["dropped"], 0);
+}
+
+#[test]
+fn nobody_there_is_said_clearly_and_cannot_be_judged() {
+    let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
+    let url = format!("http://127.0.0.1:{port}");
+    let (code, d, errors) = Place::new().run(&["--url", &url, "--rate", "5", "--duration", "1s"]);
+    assert_eq!((code, &d["verdict"]), (Some(3), &"cannot-tell".into()));
+    assert!(errors.contains("cannot reach") && errors.contains("refused"), "{errors}");
+}
+
+#[test]
+fn load_goes_nowhere_that_nobody_confirmed() {
+    let place = Place::new();
+    for arguments in [
+        &["--url", "http://192.0.2.7/", "--rate", "5"][..],
+        &["--url", "http://127.0.0.1.example.org/", "--rate", "5"],
+        &["--url", "http://192.0.2.7/", "--allow", "192.0.2.7", "--rate", "101"],
+        &["--url", "http://192.0.2.7/", "--allow", "192.0.2.7", "--rate", "max"],
+        &["--url", "http://127.0.0.1:1/", "--rate", "0"],
+        &["--url", "http://127.0.0.1:1/"],
+        &["--target", "nowhere", "--rate", "5"],
+        &["evening-paek"],
+    ] {
+        let (code, _, errors) = place.run(arguments);
+        assert_eq!(code, Some(2), "{arguments:?}: {errors}");
+    }
+}
+
+#[test]
+fn a_scenario_file_is_checked_with_its_place_and_played() {
+    let place = Place::new();
+    place.file(
+        "bad.toml",
+        "name = \"x\"\n[[stage]]\nshape = \"constant\"\nrate = 0\nfor = \"1s\"\n[[request]]\nget = \"/\"\n",
+    );
+    let (code, _, errors) = place.run(&["bad.toml", "--url", "http://127.0.0.1:1"]);
+    assert_eq!(code, Some(2));
+    assert!(errors.contains("bad.toml:4:8: `rate` is zero"), "{errors}");
+    let good = "[[stage]]\nname = \"a\"\nshape = \"ramp\"\nfrom = 50\nto = 150\nfor = \"1s\"\n[[stage]]\nname = \"b\"\nshape = \"constant\"\nrate = 100\nfor = \"1s\"\n\
+        [viewers]\ncount = 5\n[[request]]\nname = \"list\"\nweight = 3\nget = \"/v1/{viewer}\"\n[[request]]\nname = \"pop\"\nget = \"/pop\"\n\
+        [[objective]]\nexpression = \"errors = 0\"\nendpoint = \"pop\"\n[[objective]]\nexpression = \"errors < 1%\"\nstage = \"b\"\n";
+    place.file("good.toml", good);
+    // Only the viewers' lists fail.
+    let url = server(|line, to| {
+        let text = if line.contains("/pop") { GOOD } else { "HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n" };
+        to.write_all(text.as_bytes()).is_ok()
+    });
+    let (code, d, _) = place.run(&["good.toml", "--url", &url]);
+    assert_eq!(code, Some(1), "{d}");
+    assert_eq!(d["requests"], 200);
+    assert_eq!(d["objectives"][0]["met"], true, "{d}");
+    assert_eq!(d["objectives"][1]["met"], false, "{d}");
+    assert_eq!(d["stages"][1]["requests"], 100);
+}
+
+#[test]
+fn shards_together_send_the_whole_schedule() {
+    let url = server(|_, to| to.write_all(GOOD.as_bytes()).is_ok());
+    let sent = |shard: &str| {
+        let (code, d, _) = Place::new().run(&["--url", &url, "--rate", "100", "--duration", "1s", "--shard", shard]);
+        assert_eq!(code, Some(0), "{d}");
+        d["requests"].as_u64().expect("a number")
+    };
+    assert_eq!(sent("1/3") + sent("2/3") + sent("3/3"), 100);
+}
+
+#[test]
+fn a_stop_ends_sending_and_still_leaves_a_summary() {
+    let url = server(|_, to| to.write_all(GOOD.as_bytes()).is_ok());
+    let place = Place::new();
+    let mut command = place.command(&["--url", &url, "--rate", "100", "--duration", "60s", "--json"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("starts");
+    thread::sleep(Duration::from_millis(1500));
+    // SAFETY: a signal to a child of this test.
+    unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGINT) };
+    let output = child.wait_with_output().expect("ends");
+    let d: Value = serde_json::from_slice(&output.stdout).expect("a document");
+    assert_eq!((output.status.code(), &d["stopped"]), (Some(130), &true.into()));
+    assert!(d["requests"].as_u64().expect("a number") < 400, "{d}");
+}
+
+#[test]
+fn a_generator_that_is_stopped_again_and_again_says_so() {
+    let url = server(|_, to| to.write_all(GOOD.as_bytes()).is_ok());
+    let place = Place::new();
+    let mut command = place.command(&["--url", &url, "--rate", "300", "--duration", "3s", "--json"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("starts");
+    let pid = child.id() as libc::pid_t;
+    while child.try_wait().expect("asked").is_none() {
+        // SAFETY: signals to a child of this test that was not yet waited for.
+        unsafe { libc::kill(pid, libc::SIGSTOP) };
+        thread::sleep(Duration::from_millis(30));
+        unsafe { libc::kill(pid, libc::SIGCONT) };
+        thread::sleep(Duration::from_millis(10));
+    }
+    let mut text = String::new();
+    child.stdout.take().expect("piped").read_to_string(&mut text).expect("read");
+    let d: Value = serde_json::from_str(&text).expect("a document");
+    assert_eq!((&d["verdict"], &d["generator"]["state"]), (&"cannot-tell".into(), &"invalid".into()), "{d}");
+}
+
+#[test]
+fn a_secure_target_must_prove_who_it_is() {
+    let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("made");
+    let place = Place::new();
+    let authority = place.file("ca.pem", &own.cert.pem());
+    let key = rustls::pki_types::PrivateKeyDer::try_from(own.signing_key.serialize_der()).expect("a key");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config.expect("versions").with_no_client_auth().with_single_cert(vec![own.cert.der().clone()], key);
+    let config = Arc::new(config.expect("a configuration"));
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("https://localhost:{}/", listener.local_addr().expect("bound").port());
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let config = Arc::clone(&config);
+            thread::spawn(move || answer_securely(stream, config));
+        }
+    });
+    let authority = authority.display().to_string();
+    let (code, d, _) = place.run(&["--url", &url, "--rate", "50", "--duration", "1s", "--cacert", &authority]);
+    assert_eq!((code, &d["requests"]), (Some(0), &50.into()), "{d}");
+    assert!(d["parts_ms"]["tls"]["p50"].as_f64().is_some(), "{d}");
+    let (code, d, _) = place.run(&["--url", &url, "--rate", "50", "--duration", "1s"]);
+    assert_eq!((code, &d["errors"]["by_kind"]["tls"]), (Some(3), &50.into()), "{d}");
+    assert!(d["errors"]["examples"]["tls"].as_str().expect("an example").contains("ertificate"), "{d}");
+}
+
+fn answer_securely(mut stream: TcpStream, config: Arc<rustls::ServerConfig>) {
+    let Ok(mut tls) = rustls::ServerConnection::new(config) else { return };
+    let mut secure = rustls::Stream::new(&mut tls, &mut stream);
+    let mut held = Vec::new();
+    let mut buffer = [0; 4096];
+    while let Ok(n @ 1..) = secure.read(&mut buffer) {
+        held.extend_from_slice(&buffer[..n]);
+        if held.ends_with(b"\r\n\r\n") {
+            held.clear();
+            if secure.write_all(GOOD.as_bytes()).is_err() {
+                return;
+            }
+        }
+    }
+}
