@@ -1,5 +1,6 @@
 //! Looks for a new generation or a new catalogue while serving, and swaps the world whole; what is bad is left where it is.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -63,19 +64,21 @@ pub fn keep_fresh(sources: Sources, api: Arc<Api>, stop: Stop) -> std::io::Resul
             }
             match sources.open() {
                 Ok(world) => {
-                    eprintln!(
-                        "refreshed: {} programmes, generation {}",
-                        world.catalogue.len(),
-                        now.generation.as_deref().unwrap_or("none")
-                    );
+                    let generation = now.generation.as_deref().unwrap_or("none");
+                    log(format_args!("refreshed: {} programmes, generation {generation}", world.catalogue.len()));
                     api.world.store(Arc::new(world));
                 }
                 Err(error) => {
                     api.meter.refreshes_failed.fetch_add(1, Relaxed);
-                    eprintln!("not refreshed, what was there serves on: {error}");
+                    log(format_args!("not refreshed, what was there serves on: {error}"));
                 }
             }
             seen = now;
         }
     })
+}
+
+/// Says it on stderr; that nobody reads there any more must not end the thread.
+fn log(line: std::fmt::Arguments) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }

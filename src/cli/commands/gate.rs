@@ -122,7 +122,8 @@ fn property(text: &str) -> String {
 fn parse_quantile(text: &str) -> Result<f64, String> {
     let wrong = || format!("`{text}` is no quantile; write for example p50, p95, p99 or p999");
     let digits = text.strip_prefix('p').ok_or_else(wrong)?;
-    let whole = digits.len() > 2 && digits.bytes().all(|b| b.is_ascii_digit());
+    // p999 is p99.9; nothing but a nine begins such a word, so that p100 is not read as p10.
+    let whole = digits.len() > 2 && digits.starts_with('9') && digits.bytes().all(|b| b.is_ascii_digit());
     let digits = if whole { format!("{}.{}", &digits[..2], &digits[2..]) } else { digits.to_owned() };
     let percent: f64 = digits.parse().map_err(|_| wrong())?;
     if (1.0..=99.99).contains(&percent) { Ok(percent / 100.0) } else { Err(wrong()) }
