@@ -160,7 +160,9 @@ impl Worker {
         let now = self.now();
         self.turn_seconds(now);
         self.meter.read(&mut self.recorder);
-        let _ = self.reports.1.send((self.reports.0, Report::Last(self.recorder.finish(now), broke)));
+        // A run lasts as long as its schedule, also when the last answer came a little before its end.
+        let end = if self.stopped || self.closed { now } else { now.max(self.duration_ns) };
+        let _ = self.reports.1.send((self.reports.0, Report::Last(self.recorder.finish(end), broke)));
     }
 
     fn now(&self) -> u64 {
