@@ -40,6 +40,11 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("hdrhistogram", &["stats/histogram.rs"]),
     ("maud", &["report"]),
     ("quick_junit", &["report"]),
+    ("goose", &["load/engines/viewers.rs"]),
+    ("object_store", &["serve/stores"]),
+    ("aws_config", &["serve/stores", "watch/sources", "cost/knobs"]),
+    ("aws_sdk_dynamodb", &["serve/stores", "watch/sources", "cost/knobs"]),
+    ("aws_sdk_cloudwatch", &["watch/sources"]),
 ];
 
 fn src() -> PathBuf {
