@@ -23,6 +23,7 @@ use super::limiter::Limiter;
 use super::live::Room;
 use super::meter::{Meter, Route};
 use super::personalize;
+use super::practice::Practice;
 use super::problem::{Problem, Reply};
 use super::wish::{self, Wish};
 use super::world::World;
@@ -40,6 +41,8 @@ pub struct Api {
     pub meter: Meter,
     /// The campaign's requests a second, when it has a wall.
     pub quota: Option<Mutex<Limiter>>,
+    /// The limit of the store's table, where it is practised.
+    pub practice: Option<Practice>,
     /// Access keys of the Personalize wire.
     pub keys: personalize::Keys,
     pub draining: AtomicBool,
@@ -123,6 +126,8 @@ impl Worker {
         }
         let reply = if request.method() == Method::GET || request.method() == Method::HEAD {
             self.get(route, rest, &request).unwrap_or_else(|problem| problem.reply())
+        } else if route == Route::Practice && self.api.practice.is_some() {
+            self.practise(&request).unwrap_or_else(|problem| problem.reply())
         } else if route == Route::None {
             Problem::no_route(request.uri().path()).reply()
         } else {
@@ -141,7 +146,9 @@ impl Worker {
         match route {
             Route::Recommendations => {
                 self.let_in(request)?;
-                self.recommendations(&wish::read_id(rest)?, query)
+                let now = self.api.began.elapsed().as_secs_f64();
+                let passes = self.api.practice.as_ref().is_none_or(|p| p.read(request.headers(), now));
+                if passes { self.recommendations(&wish::read_id(rest)?, query) } else { self.throttled(rest, query) }
             }
             Route::Popular => {
                 self.let_in(request)?;
@@ -149,6 +156,7 @@ impl Worker {
             }
             Route::Health => self.health(rest).ok_or_else(|| Problem::no_route(request.uri().path())),
             Route::Metrics => Ok(self.metrics()),
+            Route::Practice if self.api.practice.is_some() => self.practise(request),
             _ => Err(Problem::no_route(request.uri().path())),
         }
     }
@@ -179,6 +187,42 @@ impl Worker {
         let Memory { scratch, room, .. } = &mut *memory;
         let answer = answer::recommend(&world, &self.api.meter, viewer, &wish, scratch, room, &mut body);
         Ok(self.finish(&world, &answer, body))
+    }
+
+    /// What a viewer gets whose read of the store was throttled.
+    fn throttled(&self, rest: &str, query: &str) -> Result<Reply, Problem> {
+        let world = self.api.world.load();
+        let wish = self.memory.borrow_mut().wish(&world, query)?;
+        self.api.meter.store_throttled.fetch_add(1, Relaxed);
+        let mut body = b"{\"user\":".to_vec();
+        answer::write_text(&wish::read_id(rest)?, &mut body);
+        body.extend_from_slice(b",\"items\":[");
+        let items = answer::write_items(&world, world.popular.iter().copied(), &wish, &mut body);
+        let answer = Answer { source: super::meter::Source::Popular, degraded: true, items };
+        Ok(self.finish(&world, &answer, body))
+    }
+
+    /// Tells of the practised table; POST sets its capacity, DELETE ends it.
+    fn practise(&self, request: &Request<Incoming>) -> Result<Reply, Problem> {
+        self.let_in(request)?;
+        let Some(practice) = &self.api.practice else { return Err(Problem::no_route(request.uri().path())) };
+        let asked = request.uri().query().unwrap_or_default();
+        let field = |name: &str| asked.split('&').find_map(|p| p.strip_prefix(name)?.strip_prefix('='));
+        let number =
+            |name: &str| field(name).and_then(|t| t.parse::<f64>().ok()).filter(|v| v.is_finite() && *v >= 0.0);
+        match *request.method() {
+            Method::POST => {
+                let wanted = || Problem::bad_request("no-capacity", "capacity must be a number from 0 on");
+                let units = number("capacity").ok_or_else(wanted)?;
+                let played = number("played_at");
+                let now = played.unwrap_or_else(|| self.api.began.elapsed().as_secs_f64());
+                practice.set(units, number("burst_s"), played.is_some(), now);
+            }
+            Method::DELETE => practice.end(),
+            _ => {}
+        }
+        let table = serde_json::to_vec(&practice.table());
+        table.map(json).map_err(|e| Problem::bad_request("no-table", e.to_string()))
     }
 
     fn popular(&self, query: &str) -> Result<Reply, Problem> {
@@ -240,7 +284,8 @@ impl Worker {
     fn metrics(&self) -> Reply {
         let quota = self.api.quota.as_ref().map(|q| q.lock().unwrap_or_else(PoisonError::into_inner).capacity());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
-        let page = self.api.meter.page(&self.api.world.load(), self.api.ready(), quota, now);
+        let table = self.api.practice.as_ref().map(Practice::table);
+        let page = self.api.meter.page(&self.api.world.load(), self.api.ready(), quota, table.as_ref(), now);
         let mut reply = Response::new(Full::new(Bytes::from(page)));
         reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4"));
         reply
@@ -280,6 +325,7 @@ fn route(path: &str) -> (Route, &str) {
         "/recommendations" => Route::Campaign,
         "/personalize-ranking" => Route::Ranking,
         "/metrics" => Route::Metrics,
+        "/practice/table" => Route::Practice,
         _ => Route::None,
     };
     (route, "")

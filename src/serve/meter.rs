@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::auth::Refusal;
+use super::practice::Table;
 use super::world::World;
 use crate::watch::names;
 
@@ -27,11 +28,12 @@ pub enum Route {
     Ranking,
     Health,
     Metrics,
+    Practice,
     Openapi,
     None,
 }
 
-const ROUTES: [(Route, &str); 12] = [
+const ROUTES: [(Route, &str); 13] = [
     (Route::Recommendations, "/v1/recommendations"),
     (Route::Popular, "/v1/popular"),
     (Route::Similar, "/v1/similar"),
@@ -42,6 +44,7 @@ const ROUTES: [(Route, &str); 12] = [
     (Route::Ranking, "/personalize-ranking"),
     (Route::Health, "/health"),
     (Route::Metrics, "/metrics"),
+    (Route::Practice, "/practice"),
     (Route::Openapi, "/openapi.json"),
     (Route::None, "none"),
 ];
@@ -90,6 +93,7 @@ pub struct Meter {
     degraded: AtomicU64,
     store_ok: AtomicU64,
     store_errors: AtomicU64,
+    pub store_throttled: AtomicU64,
     pub shed: AtomicU64,
     pub refreshes_failed: AtomicU64,
     pub connections: AtomicU64,
@@ -145,7 +149,7 @@ impl Meter {
     }
 
     /// The page in Prometheus' text form.
-    pub fn page(&self, world: &World, ready: bool, quota: Option<f64>, now: f64) -> String {
+    pub fn page(&self, world: &World, ready: bool, quota: Option<f64>, table: Option<&Table>, now: f64) -> String {
         let mut page = String::with_capacity(16 * 1024);
         let head = |page: &mut String, name: &str, kind: &str, help: &str| {
             let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}");
@@ -181,7 +185,9 @@ impl Meter {
         }
         let _ = writeln!(page, "{}{{kind=\"empty\"}} {}", names::ANSWERS, self.empty.load(Relaxed));
         head(&mut page, names::STORE_READS, "counter", "Reads of the store by result.");
-        for (result, count) in [("ok", &self.store_ok), ("error", &self.store_errors)] {
+        for (result, count) in
+            [("ok", &self.store_ok), ("throttled", &self.store_throttled), ("error", &self.store_errors)]
+        {
             let _ = writeln!(page, "{}{{result=\"{result}\"}} {}", names::STORE_READS, count.load(Relaxed));
         }
         for (name, help, count) in [
@@ -191,6 +197,10 @@ impl Meter {
         ] {
             head(&mut page, name, "counter", help);
             let _ = writeln!(page, "{name} {}", count.load(Relaxed));
+        }
+        if let Some(table) = table.filter(|t| t.capacity.is_some()) {
+            head(&mut page, names::STORE_UNITS, "counter", "Read units used.");
+            let _ = writeln!(page, "{} {}", names::STORE_UNITS, table.units);
         }
         let gauges = [
             (names::READY, Some(f64::from(u8::from(ready)))),
@@ -202,6 +212,7 @@ impl Meter {
             (names::GENERATION, world.generation_number().map(|n| n as f64)),
             (names::LISTS, world.lists_held().map(|n| n as f64)),
             (names::QUOTA, quota),
+            (names::STORE_CAPACITY, table.and_then(|t| t.capacity)),
             ("serin_connections", Some(self.connections.load(Relaxed) as f64)),
         ];
         for (name, value) in gauges.iter().filter_map(|(n, v)| Some((n, (*v)?))) {

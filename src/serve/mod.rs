@@ -21,6 +21,7 @@ pub mod limiter;
 pub mod live;
 pub mod meter;
 pub mod personalize;
+pub mod practice;
 pub mod problem;
 pub mod publish;
 pub mod refresh;

@@ -1,4 +1,4 @@
-//! AWS Signature Version 4, checked: who signed, what was signed, and when.
+//! AWS Signature Version 4, checked and made: who signed, what was signed, and when.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -66,9 +66,8 @@ pub fn check(
         let _ = writeln!(canonical, "{name}:{}", values.join(","));
     }
     let _ = write!(canonical, "\n{names}\n{}", hex(&Sha256::digest(request.body)));
-    let scope = format!("{day}/{region}/personalize/aws4_request");
-    let message = format!("{SCHEME}\n{at}\n{scope}\n{}", hex(&Sha256::digest(canonical)));
-    let key = signing_key(&secret, day, region).ok_or(Fault::Mismatch)?;
+    let message = message(at, &scope[1..].join("/"), &canonical);
+    let key = signing_key(&secret, day, region, "personalize").ok_or(Fault::Mismatch)?;
     let signature = unhex(signature).ok_or(Fault::Mismatch)?;
     // The tokens' own comparison: constant in time.
     let good = crypto::verify(&B64.encode(signature), message.as_bytes(), &DecodingKey::from_secret(&key), ALGORITHM);
@@ -77,9 +76,48 @@ pub fn check(
 
 const ALGORITHM: Algorithm = Algorithm::HS256;
 
-fn signing_key(secret: &str, day: &str, region: &str) -> Option<Vec<u8>> {
+/// Whose key signs a call to a service.
+pub struct Signer<'a> {
+    pub key: &'a str,
+    pub secret: &'a str,
+    /// Of keys that expire.
+    pub session: Option<&'a str>,
+    pub region: &'a str,
+    pub service: &'a str,
+}
+
+impl Signer<'_> {
+    /// Returns the headers that make a request (without a query) signed; `headers` are further ones to be covered,
+    /// their names in lower case. `None` where the secret cannot be used as a key.
+    pub fn sign(&self, request: &Signed<'_>, now: i64) -> Option<Vec<(String, String)>> {
+        let at = jiff::Timestamp::from_second(now).ok()?.strftime("%Y%m%dT%H%M%SZ").to_string();
+        let day = &at[..8];
+        let mut made = vec![("x-amz-date".to_owned(), at.clone())];
+        made.extend(self.session.map(|token| ("x-amz-security-token".to_owned(), token.to_owned())));
+        let mut covered: Vec<(&str, String)> =
+            request.headers.iter().chain(&made).map(|(n, v)| (n.as_str(), collapse(v))).collect();
+        covered.sort();
+        let names = covered.iter().map(|(n, _)| *n).collect::<Vec<_>>().join(";");
+        let lines: String = covered.iter().map(|(n, v)| format!("{n}:{v}\n")).collect();
+        let body = hex(&Sha256::digest(request.body));
+        let query = sorted(request.query);
+        let canonical = format!("{}\n{}\n{query}\n{lines}\n{names}\n{body}", request.method, request.path);
+        let scope = format!("{day}/{}/{}/aws4_request", self.region, self.service);
+        let message = message(&at, &scope, &canonical);
+        let signature = hex(&hmac(&signing_key(self.secret, day, self.region, self.service)?, message.as_bytes())?);
+        let who = format!("{SCHEME} Credential={}/{scope}, SignedHeaders={names}, Signature={signature}", self.key);
+        made.push(("authorization".to_owned(), who));
+        Some(made)
+    }
+}
+
+fn message(at: &str, scope: &str, canonical: &str) -> String {
+    format!("{SCHEME}\n{at}\n{scope}\n{}", hex(&Sha256::digest(canonical)))
+}
+
+fn signing_key(secret: &str, day: &str, region: &str, service: &str) -> Option<Vec<u8>> {
     let first = format!("AWS4{secret}").into_bytes();
-    [day, region, "personalize", "aws4_request"].iter().try_fold(first, |key, part| hmac(&key, part.as_bytes()))
+    [day, region, service, "aws4_request"].iter().try_fold(first, |key, part| hmac(&key, part.as_bytes()))
 }
 
 fn hmac(key: &[u8], message: &[u8]) -> Option<Vec<u8>> {
@@ -123,6 +161,7 @@ mod tests {
             .to_vec()
     }
 
+    /// With the header that a signer would make, but a time and a day of its own.
     fn authorize(secret: &str, at: &str, day: &str) -> String {
         let names = "content-type;host;x-amz-date";
         let canonical = format!(
@@ -130,9 +169,8 @@ mod tests {
             hex(&Sha256::digest(BODY))
         );
         let scope = format!("{day}/eu-west-1/personalize/aws4_request");
-        let message = format!("{SCHEME}\n{at}\n{scope}\n{}", hex(&Sha256::digest(canonical)));
-        let key = signing_key(secret, day, "eu-west-1").expect("a key");
-        let signature = hex(&hmac(&key, message.as_bytes()).expect("signs"));
+        let key = signing_key(secret, day, "eu-west-1", "personalize").expect("a key");
+        let signature = hex(&hmac(&key, message(at, &scope, &canonical).as_bytes()).expect("signs"));
         format!("{SCHEME} Credential=AKID/{scope}, SignedHeaders={names}, Signature={signature}")
     }
 
@@ -144,13 +182,24 @@ mod tests {
 
     #[test]
     fn known_signing_key() {
-        // The example of AWS' documentation, with its service in the place of ours.
-        let first = b"AWS4wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".to_vec();
-        let key = ["20120215", "us-east-1", "iam", "aws4_request"]
-            .iter()
-            .try_fold(first, |key, part| hmac(&key, part.as_bytes()))
-            .expect("a key");
+        // The example of AWS' documentation.
+        let key =
+            signing_key("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "20120215", "us-east-1", "iam").expect("a key");
         assert_eq!(hex(&key), "f4780e2d9f65fa895f9c67b32ce1baf0b0d8a43505a000a1a9e090d414db404d");
+    }
+
+    #[test]
+    fn what_is_signed_here_is_good_here() {
+        let given = headers("ignored")[..2].to_vec();
+        let request = Signed { method: "POST", path: "/recommendations", query: "", headers: &given, body: BODY };
+        let signer =
+            Signer { key: "AKID", secret: "SECRET", session: Some("T"), region: "eu-west-1", service: "personalize" };
+        let made = signer.sign(&request, NOW).expect("signs");
+        let authorization = made.last().expect("an authorization").1.clone();
+        let all = [given.clone(), made].concat();
+        let request = Signed { headers: &all, ..request };
+        let secret = |key: &str| (key == "AKID").then(|| "SECRET".to_owned());
+        assert_eq!(check(&authorization, &request, secret, NOW), Ok(()));
     }
 
     #[test]

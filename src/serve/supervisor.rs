@@ -57,6 +57,7 @@ fn api(spec: &StackSpec) -> Part {
     let items = spec.items.display().to_string();
     let mut arguments: Vec<String> =
         ["serve", "--listen", &listen, "--items", &items, "--store", &spec.store].map(str::to_owned).into();
+    arguments.push("--practice".to_owned());
     // The Personalize wire has the wall that a campaign has.
     arguments.extend(["--campaign-tps".to_owned(), CAMPAIGN_TPS.to_owned()]);
     if let Some(model) = &spec.model {

@@ -39,7 +39,7 @@ pub const READY: &str = "serin_ready";
 
 /// Routes that machines ask, not viewers.
 fn is_upkeep(route: &str) -> bool {
-    matches!(route, "/health" | "/metrics" | "/openapi.json" | "none")
+    matches!(route, "/health" | "/metrics" | "/practice" | "/openapi.json" | "none")
 }
 
 /// Folds the series of one instance into a sample, or `None` where none of them is ours.

@@ -15,6 +15,7 @@ use crate::serve::auth::Gate;
 use crate::serve::limiter::Limiter;
 use crate::serve::meter::Meter;
 use crate::serve::personalize::Keys;
+use crate::serve::practice::Practice;
 use crate::serve::refresh::{Sources, keep_fresh};
 use crate::serve::server::Server;
 use crate::serve::store::StoreAt;
@@ -54,6 +55,9 @@ pub struct Serve {
     /// Throttle the Personalize wire beyond so many requests a second, as a campaign does
     #[arg(long, value_name = "TPS")]
     campaign_tps: Option<f64>,
+    /// Let the reads of the store be limited as a table's are, by POST /practice/table?capacity=UNITS
+    #[arg(long)]
+    practice: bool,
 }
 
 impl Serve {
@@ -86,6 +90,7 @@ impl Serve {
             meter: Meter::default(),
             // A tenth of a second of quota at once: what comes evenly passes, what comes in a heap does not.
             quota: self.campaign_tps.map(|tps| Mutex::new(Limiter::with_burst(tps, 0.1, 0.0))),
+            practice: self.practice.then(Practice::default),
             keys,
             draining: AtomicBool::new(false),
             began: Instant::now(),

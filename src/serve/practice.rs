@@ -1,0 +1,120 @@
+//! A table's limit, practised: store reads pass a limiter whose capacity changes while the process serves.
+//!
+//! Only the local stack has it. A played read says in a header at which moment of its trace it is, and how many units it
+//! stands for: weeks pass in minutes through the very same bucket, and a stalled laptop throttles nobody.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use hyper::HeaderMap;
+use serde::{Deserialize, Serialize};
+
+use super::limiter::{BURST_S, Limiter};
+
+/// `seconds;units` of a played read.
+pub const PLAYED: &str = "x-serin-played";
+/// A list is at most 4 KB and read eventually consistent.
+const UNITS: f64 = 0.5;
+
+/// What went through since it was set up.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Table {
+    /// Units a second; `None` while nothing is limited.
+    pub capacity: Option<f64>,
+    /// Whether only reads that carry a moment of their own count.
+    pub played: bool,
+    pub reads: u64,
+    pub units: f64,
+    pub throttled: u64,
+}
+
+#[derive(Debug, Default)]
+pub struct Practice(Mutex<(Table, Option<Limiter>)>);
+
+impl Practice {
+    fn held(&self) -> MutexGuard<'_, (Table, Option<Limiter>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn table(&self) -> Table {
+        self.held().0.clone()
+    }
+
+    /// Sets the capacity at `now`: of the table that is there, or of a new one with a full bucket.
+    pub fn set(&self, units: f64, burst_s: Option<f64>, played: bool, now: f64) -> Table {
+        let mut held = self.held();
+        let (table, limiter) = &mut *held;
+        match limiter {
+            Some(limiter) if table.played == played => limiter.set_capacity(units, now),
+            _ => {
+                *limiter = Some(Limiter::with_burst(units, burst_s.unwrap_or(BURST_S), now));
+                *table = Table { played, ..Table::default() };
+            }
+        }
+        table.capacity = Some(units);
+        table.clone()
+    }
+
+    /// Lets everything through again.
+    pub fn end(&self) {
+        *self.held() = (Table::default(), None);
+    }
+
+    /// Takes one read at `now`; returns whether it passes.
+    pub fn read(&self, headers: &HeaderMap, now: f64) -> bool {
+        let mut held = self.held();
+        let (table, Some(limiter)) = &mut *held else { return true };
+        let (at, units) = match (table.played, headers.get(PLAYED).and_then(|v| moment(v.to_str().ok()?))) {
+            (true, Some(played)) => played,
+            (true, None) => return true,
+            (false, _) => (now, UNITS),
+        };
+        let passes = limiter.take(units, at);
+        table.reads += 1;
+        table.units += units;
+        table.throttled += u64::from(!passes);
+        passes
+    }
+}
+
+fn moment(text: &str) -> Option<(f64, f64)> {
+    let (at, units) = text.split_once(';')?;
+    let number = |t: &str| t.parse::<f64>().ok().filter(|v| v.is_finite() && *v >= 0.0);
+    Some((number(at)?, number(units)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(text: &str) -> HeaderMap {
+        HeaderMap::from_iter([(hyper::header::HeaderName::from_static(PLAYED), text.parse().expect("a value"))])
+    }
+
+    #[test]
+    fn nothing_is_limited_until_it_is_set_and_after_its_end() {
+        let practice = Practice::default();
+        assert!(practice.read(&HeaderMap::new(), 0.0));
+        practice.set(1.0, Some(1.0), false, 0.0);
+        let passed = (0..4).filter(|_| practice.read(&HeaderMap::new(), 0.0)).count();
+        assert_eq!((passed, practice.table().throttled), (2, 2));
+        practice.end();
+        assert_eq!((practice.read(&HeaderMap::new(), 0.0), practice.table()), (true, Table::default()));
+    }
+
+    #[test]
+    fn a_played_table_knows_only_played_time() {
+        let practice = Practice::default();
+        practice.set(100.0, None, true, 1_000.0);
+        assert!(practice.read(&HeaderMap::new(), 9e9), "a stranger's read is not in the trace");
+        assert!(practice.read(&header("1000;30000"), 5.0));
+        assert!(!practice.read(&header("1000;1"), 6.0));
+        assert!(practice.read(&header("1060;6000"), 7.0));
+        practice.set(50.0, None, true, 1_060.0);
+        assert!(practice.read(&header("1160;5000"), 8.0));
+        let table = practice.table();
+        assert_eq!((table.capacity, table.reads, table.throttled, table.units), (Some(50.0), 4, 1, 41_001.0));
+        for bad in ["", "1", "x;1", "1;-1", "nan;1"] {
+            assert!(moment(bad).is_none(), "{bad}");
+        }
+    }
+}
