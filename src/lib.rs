@@ -2,7 +2,7 @@
 //!
 //! The rooms lie on floors; imports run down only (`tests/house.rs` guards that):
 //! `cli` 7, `console` and `report` 6, `run` 5, `canary` `cost` `incident` `experiment` 4,
-//! `load` `serve` 3, `model` `watch` `judge` 2, `stats` `domain` `journal` `lock` 1.
+//! `load` `serve` 3, `model` `watch` `judge` 2, `stats` `domain` `durable` `journal` `lock` 1.
 
 pub mod cli;
 
@@ -24,6 +24,7 @@ pub mod model;
 pub mod watch;
 
 pub mod domain;
+pub mod durable;
 pub mod journal;
 pub mod lock;
 pub mod stats;

@@ -22,6 +22,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("judge", 2),
     ("stats", 1),
     ("domain", 1),
+    ("durable", 1),
     ("journal", 1),
     ("lock", 1),
     ("stop", 1),

@@ -4,10 +4,11 @@ mod recorded;
 
 use std::path::{Path, PathBuf};
 
+use serin::durable;
 use serin::report::form::Form;
 use serin::report::{render, write_all};
 use serin::run::event::Event;
-use serin::run::folder::{SUMMARY, write_atomic};
+use serin::run::folder::SUMMARY;
 use serin::run::journal::RunJournal;
 
 fn keep(at: &Path, events: &[Event]) -> PathBuf {
@@ -15,7 +16,7 @@ fn keep(at: &Path, events: &[Event]) -> PathBuf {
     events.chunks(10).for_each(|part| journal.append(part).expect("appended"));
     if let Some(Event::Ended(summary)) = events.last() {
         let text = serde_json::to_vec_pretty(&summary.document).expect("a document");
-        write_atomic(&at.join(SUMMARY), &text).expect("written");
+        durable::write(&at.join(SUMMARY), &text).expect("written");
     }
     at.to_owned()
 }

@@ -30,7 +30,7 @@ pub fn write_all(folder: &Path) -> Result<(), ReportError> {
     let written = wanted.map(|form| {
         let path = folder.join(form.file());
         let text = forms::write(form, &record)?;
-        crate::run::folder::write_atomic(&path, text.as_bytes()).map_err(|e| ReportError::Unwritable(path, e))
+        crate::durable::write(&path, text.as_bytes()).map_err(|e| ReportError::Unwritable(path, e))
     });
     written.collect::<Vec<_>>().into_iter().collect()
 }

@@ -11,6 +11,7 @@ use super::folder::{self, SUMMARY};
 use super::job::{Desk, Job};
 use super::journal::RunJournal;
 use super::summary::Summary;
+use crate::durable;
 use crate::stop::Stop;
 
 /// Where a run leaves its things, and how it was asked for.
@@ -125,7 +126,7 @@ fn name_run(summary: &mut Summary, folder: &std::path::Path) {
 
 fn write_summary(summary: &Summary, folder: &std::path::Path) -> std::io::Result<()> {
     let text = serde_json::to_vec_pretty(&summary.document)?;
-    folder::write_atomic(&folder.join(SUMMARY), &text)
+    durable::write(&folder.join(SUMMARY), &text)
 }
 
 fn host() -> String {

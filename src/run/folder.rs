@@ -1,7 +1,7 @@
 //! One folder a run, under `reports/`: made unique, written atomically, read back by name.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 pub const SUMMARY: &str = "summary.json";
@@ -22,21 +22,6 @@ pub fn make(reports: &Path, now: jiff::Timestamp, kind: &str, title: &str) -> io
         }
     }
     Err(io::Error::other(format!("{} holds ten thousand runs of this minute", reports.display())))
-}
-
-/// Writes a file so that a reader sees the old one or the whole new one, also after a kill.
-pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or("file");
-    let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
-    let written = fs::File::create(&temporary).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    let done = written.and_then(|()| fs::rename(&temporary, path));
-    if done.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    done
 }
 
 /// Lower-case words joined by dashes, at most 40 characters.

@@ -132,7 +132,7 @@ impl PastLoad {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::folder::write_atomic;
+    use crate::durable;
     use crate::run::journal::RunJournal;
 
     fn run(reports: &Path, name: &str, at: &str, document: Option<&str>) -> PathBuf {
@@ -150,7 +150,7 @@ mod tests {
         journal.append(&[Event::Began(began), Event::LoadPlan(LoadPlan::default())]).expect("appended");
         journal.append(&[Event::Tick(Box::new(Tick { due: 7, ..Tick::default() }))]).expect("appended");
         if let Some(text) = document {
-            write_atomic(&folder.join(SUMMARY), text.as_bytes()).expect("written");
+            durable::write(&folder.join(SUMMARY), text.as_bytes()).expect("written");
         }
         folder
     }

@@ -5,8 +5,8 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use super::bits::Bits;
-use super::durable;
 use super::error::ServeError;
+use crate::durable;
 
 const MAGIC: &str = "serin-catalogue/1";
 const ID: &str = "item_id";

@@ -14,7 +14,6 @@ pub mod api;
 pub mod auth;
 pub mod bits;
 pub mod catalogue;
-pub mod durable;
 pub mod error;
 pub mod filter;
 pub mod limiter;

@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::durable;
 use super::error::ServeError;
 use super::secret;
+use crate::durable;
 use crate::lock::{Lock, LockError};
 
 /// The longest that a part may take until it answers.

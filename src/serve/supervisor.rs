@@ -8,10 +8,10 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::durable;
 use super::error::ServeError;
 use super::secret;
 use super::stack::{PartState, StackSpec, StackState, folder, lock_file, state_file};
+use crate::durable;
 use crate::lock::Lock;
 
 /// How soon a crashed part is started again; doubled each time, up to the longest.

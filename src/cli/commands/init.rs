@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use crate::cli::config::Config;
 use crate::cli::exit::Exit;
 use crate::cli::session::Session;
+use crate::durable;
 use crate::run::error::RunError;
-use crate::run::folder::write_atomic;
 use crate::toml_file;
 
 /// Write a commented serin.toml
@@ -49,7 +49,7 @@ impl Init {
         let url = answer(self.url, "Where does it answer?", "http://127.0.0.1:7070")?;
         let text = page(&name, &url, self.secret_env.as_deref(), self.prometheus.as_deref(), &self.viewers);
         toml_file::parse::<Config>(&self.out.display().to_string(), &text).map_err(RunError::misuse)?;
-        write_atomic(&self.out, text.as_bytes())
+        durable::write(&self.out, text.as_bytes())
             .map_err(|e| RunError::misuse(format!("{} cannot be written: {e}", self.out.display())))?;
         if session.global.json {
             println!("{}", serde_json::json!({"schema": "serin.init/1", "file": self.out, "target": name}));

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::durable;
 use crate::incident::change::Change;
 use crate::incident::forms;
 use crate::incident::gather::{self, Deployment};
@@ -12,7 +13,7 @@ use crate::run::error::RunError;
 use crate::run::event::Event;
 use crate::run::job::{Desk, Job};
 use crate::run::summary::Summary;
-use crate::run::{folder, journal, past};
+use crate::run::{journal, past};
 use crate::stop::Stop;
 
 /// The longest that a check may take, whatever hangs.
@@ -104,7 +105,7 @@ impl Job for Check {
         let Look { scene, triage, took_s } = self.look(&desk.home, reports, &desk.stop)?;
         if let Some(kept) = &desk.folder {
             let page = kept.join("incident.md");
-            if let Err(e) = folder::write_atomic(&page, forms::markdown(&scene, &triage).as_bytes()) {
+            if let Err(e) = durable::write(&page, forms::markdown(&scene, &triage).as_bytes()) {
                 desk.say(format!("{} could not be written: {e}", page.display()));
             }
         }

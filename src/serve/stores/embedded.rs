@@ -8,8 +8,8 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use crate::durable::{self, Draft};
 use crate::lock::{Lock, LockError};
-use crate::serve::durable::{self, Draft};
 use crate::serve::error::ServeError;
 use crate::serve::store::{ENTRY, List, Meta, Numbers, encode};
 
