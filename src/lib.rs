@@ -27,6 +27,7 @@ pub mod domain;
 pub mod durable;
 pub mod journal;
 pub mod lock;
+pub mod program;
 pub mod stats;
 pub mod stop;
 pub mod toml_file;

@@ -25,6 +25,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("durable", 1),
     ("journal", 1),
     ("lock", 1),
+    ("program", 1),
     ("stop", 1),
     ("toml_file", 1),
 ];

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::wiring::{self, Wiring};
 use crate::judge::guard::{Counted, Guard};
 use crate::judge::panel::{GO, SOAK_S};
 use crate::judge::sequential::Terms;
@@ -25,6 +26,15 @@ struct Written {
     stages: Vec<WrittenStage>,
     #[serde(default, rename = "guard")]
     guards: Vec<WrittenGuard>,
+    #[serde(default, rename = "quiet")]
+    quiet: Vec<WrittenQuiet>,
+    local: Option<wiring::Local>,
+    command: Option<wiring::Command>,
+    haproxy: Option<wiring::Haproxy>,
+    envoy: Option<wiring::Envoy>,
+    alb: Option<wiring::Alb>,
+    httproute: Option<wiring::HttpRoute>,
+    numbers: Option<wiring::Numbers>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -38,6 +48,25 @@ struct Head {
     viewers: Option<u64>,
     /// The baseline itself is ill from this share of errors on.
     ill: Option<String>,
+    /// How often the numbers are looked at.
+    look: Option<String>,
+    /// What viewers are dealt by; another salt deals them anew.
+    salt: Option<String>,
+    /// What to do without numbers: `hold`, or `roll back after 10m`.
+    blind: Option<String>,
+    /// What to do when a stage's longest time ends undecided: `hold`, `roll back` or `go`.
+    undecided: Option<String>,
+    /// Roll back stage by stage, with this much time between, where nothing burns.
+    graceful: Option<String>,
+}
+
+/// A time in which no share rises: the final, a holiday.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenQuiet {
+    name: String,
+    from: String,
+    until: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -66,8 +95,38 @@ pub struct Plan {
     pub errors: Option<Share>,
     pub viewers: Option<u64>,
     pub ill: Option<Share>,
+    pub look: Duration,
+    pub salt: String,
+    pub policies: Policies,
+    pub quiet: Vec<Quiet>,
     pub stages: Vec<Stage>,
     pub guards: Vec<Guard>,
+    pub wiring: Wiring,
+}
+
+/// What is done where the numbers do not decide.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Policies {
+    /// Without numbers for so long: roll back. Else hold, however long it takes.
+    pub blind: Option<Duration>,
+    pub undecided: Undecided,
+    pub graceful: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Undecided {
+    #[default]
+    Hold,
+    RollBack,
+    Go,
+}
+
+/// Unix seconds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Quiet {
+    pub name: String,
+    pub from: f64,
+    pub until: f64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -122,7 +181,22 @@ impl Plan {
             return Err(format!("stage {}: the share goes from {from} to {to}; shares have to rise", i + 1));
         }
         let share = |text: &Option<String>| text.as_ref().map(|t| parse_share(t)).transpose();
+        let wiring = Wiring {
+            local: w.local,
+            command: w.command,
+            haproxy: w.haproxy,
+            envoy: w.envoy,
+            alb: w.alb,
+            httproute: w.httproute,
+            numbers: w.numbers,
+        };
+        wiring.check(&w.canary.driver)?;
         Ok(Self {
+            look: look(w.canary.look.as_deref(), &stages)?,
+            salt: w.canary.salt.clone().unwrap_or_else(|| w.canary.target.clone()),
+            policies: policies(&w.canary)?,
+            quiet: w.quiet.iter().map(quiet).collect::<Result<_, _>>()?,
+            wiring,
             target: w.canary.target,
             driver: w.canary.driver,
             rate: w.canary.rate.map(Rps),
@@ -140,6 +214,7 @@ impl Plan {
         Terms {
             guards: self.guards.clone(),
             walk_s: self.stages.iter().map(|s| s.hold.as_secs_f64()).sum(),
+            soak_s: self.stages.iter().map(|s| s.hold.as_secs_f64()).fold(usual.soak_s, f64::min),
             ill_errors: self.ill.map_or(usual.ill_errors, |s| s.0),
         }
     }
@@ -233,6 +308,51 @@ fn stage(number: usize, written: &WrittenStage) -> Result<Stage, String> {
         )));
     }
     Ok(Stage { share, hold, longest, approval: written.approval })
+}
+
+/// The usual time between two looks; a short stage is looked at more often.
+const LOOK: Duration = Duration::from_secs(10);
+
+fn look(written: Option<&str>, stages: &[Stage]) -> Result<Duration, String> {
+    let shortest = stages.iter().map(|s| s.hold).min().unwrap_or(LOOK);
+    let Some(text) = written else { return Ok(LOOK.min(shortest / 4).max(Duration::from_millis(200))) };
+    let look = parse_duration(text).map_err(|e| format!("look: {e}"))?;
+    if look < Duration::from_millis(200) || look > shortest {
+        return Err(format!("look {text}: at least 200ms, and no longer than a stage is held"));
+    }
+    Ok(look)
+}
+
+fn policies(head: &Head) -> Result<Policies, String> {
+    let blind = match head.blind.as_deref().map(str::trim) {
+        None | Some("hold") => None,
+        Some(text) => {
+            let after = text
+                .strip_prefix("roll back after ")
+                .ok_or_else(|| format!("blind = \"{text}\": write `hold`, or `roll back after 10m`"))?;
+            Some(parse_duration(after).map_err(|e| format!("blind: {e}"))?)
+        }
+    };
+    let undecided = match head.undecided.as_deref().map(str::trim) {
+        None | Some("hold") => Undecided::Hold,
+        Some("roll back") => Undecided::RollBack,
+        Some("go") => Undecided::Go,
+        Some(text) => return Err(format!("undecided = \"{text}\": write `hold`, `roll back` or `go`")),
+    };
+    let graceful = head.graceful.as_deref().map(parse_duration).transpose().map_err(|e| format!("graceful: {e}"))?;
+    Ok(Policies { blind, undecided, graceful })
+}
+
+fn quiet(written: &WrittenQuiet) -> Result<Quiet, String> {
+    let time = |key: &str, text: &str| {
+        let wrong = |_| format!("quiet `{}`: {key} = `{text}` is not RFC 3339 with its zone", written.name);
+        text.parse::<jiff::Timestamp>().map(|t| t.as_second() as f64).map_err(wrong)
+    };
+    let (from, until) = (time("from", &written.from)?, time("until", &written.until)?);
+    if until <= from {
+        return Err(format!("quiet `{}` ends before it begins", written.name));
+    }
+    Ok(Quiet { name: written.name.clone(), from, until })
 }
 
 fn guards(written: &[WrittenGuard]) -> Result<Vec<Guard>, String> {
@@ -357,6 +477,11 @@ mod tests {
             (head.to_owned() + &one + "[[guard]]\nmetric = \"p99\"\ntolerated = \"x2\"\n", "has to be above"),
             (head.to_owned() + &one + "[[guard]]\nmetric = \"p99\"\n[[guard]]\nmetric = \"p99\"\n", "there twice"),
             (head.replace("\"local\"\n", "\"haproxi\"\n") + &one, "did you mean `haproxy`?"),
+            (head.to_owned() + "blind = \"go\"\n" + &one, "write `hold`"),
+            (head.to_owned() + "undecided = \"maybe\"\n" + &one, "write `hold`, `roll back` or `go`"),
+            (head.to_owned() + "look = \"10m\"\n" + &one, "no longer than a stage"),
+            (head.to_owned() + &one + "[[quiet]]\nname=\"final\"\nfrom=\"x\"\nuntil=\"y\"\n", "not RFC 3339"),
+            (head.to_owned() + &one + "[numbers]\nfrom = \"prometeus\"\n", "did you mean `prometheus`?"),
             (head.to_owned() + &one + "holds = \"1m\"\n", "unknown key `holds`; did you mean `hold`?"),
         ] {
             let error = Plan::parse("plan.toml", &text).expect_err(why).to_string();

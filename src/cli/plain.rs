@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Global;
+use crate::canary::told::{Road, View};
 use crate::load::tick::Tick;
 use crate::run::event::Event;
 use crate::stats::histogram::Histogram;
 use crate::stats::progress::Progress;
-use crate::stats::units::clock;
+use crate::stats::units::{Share, clock};
 
 const EACH: Duration = Duration::from_secs(5);
 
@@ -71,6 +72,8 @@ impl Plain {
             )),
             Event::Progress(progress) => self.progress(progress),
             Event::Tick(tick) => self.tick(tick),
+            Event::CanaryRoad(road) => self.line(&canary_road(road)),
+            Event::CanaryView(view) => self.canary(view),
             // Its beginning is said as something that happened.
             Event::CostStep(_) => {}
             Event::Ended(_) => self.done(),
@@ -134,6 +137,24 @@ impl Plain {
         }
     }
 
+    /// A look of a canary walk, at most one line each five seconds unless its verdict or phase is news.
+    fn canary(&mut self, view: &View) {
+        let verdict = view.verdict.map_or_else(String::new, |v| format!("{v:?}"));
+        let task = format!("canary {} {} {verdict}", view.stage, view.phase);
+        if task == self.task && self.told.elapsed() < EACH {
+            return;
+        }
+        (self.task, self.told) = (task, Instant::now());
+        let at = clock(Duration::from_secs_f64(view.t));
+        let seen = view.seen.map_or(String::new(), |s| format!(" ({} of requests)", Share(s)));
+        let share = Share(view.share);
+        if self.sentences {
+            return self
+                .line(&format!("At {at}, stage {}, {share} of the viewers{seen}: {}.", view.stage, view.reason));
+        }
+        self.line(&format!("{at}  stage {}  {share}{seen}  {}  {}", view.stage, view.phase, view.reason));
+    }
+
     fn load_line(&mut self, second: Option<u32>) {
         let r = std::mem::take(&mut self.recent);
         let each = |n: u64| n as f64 / f64::from(r.ticks.max(1));
@@ -163,6 +184,18 @@ impl Plain {
             r.errors
         ));
     }
+}
+
+fn canary_road(road: &Road) -> String {
+    let stages: Vec<_> = road.stages.iter().map(|s| Share(s.share).to_string()).collect();
+    format!(
+        "canary: {} by {}, numbers from {}, guards {}; {}",
+        road.target,
+        road.driver,
+        road.numbers,
+        road.guards.join(", "),
+        stages.join(" → ")
+    )
 }
 
 fn new_bar(total: Option<f64>) -> ProgressBar {

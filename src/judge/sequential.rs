@@ -33,11 +33,13 @@ pub struct Terms {
     pub walk_s: f64,
     /// Share of the baseline's own errors at which it is ill.
     pub ill_errors: f64,
+    /// The shortest time of numbers before go, seconds.
+    pub soak_s: f64,
 }
 
 impl Default for Terms {
     fn default() -> Self {
-        Self { guards: Guard::usual(), walk_s: 9000.0, ill_errors: ILL_ERRORS }
+        Self { guards: Guard::usual(), walk_s: 9000.0, ill_errors: ILL_ERRORS, soak_s: SOAK_S }
     }
 }
 
@@ -299,7 +301,7 @@ impl Judge {
     fn go_or_wait(&self, weights: &Weights, evidence: &[Exhibit]) -> (Call, String) {
         let healthy = evidence.iter().all(|e| e.health >= GO && e.harm < DOUBT) && weights.bad < DOUBT.ln();
         let seen_s = self.measured * self.step_s.unwrap_or(0.0);
-        if healthy && seen_s >= SOAK_S {
+        if healthy && seen_s >= self.terms.soak_s {
             let sample: f64 = evidence.iter().map(|e| e.canary.of).fold(0.0, f64::max);
             let each = evidence.iter().map(Exhibit::sentence).collect::<Vec<_>>().join("; ");
             return (
@@ -308,7 +310,7 @@ impl Judge {
             );
         }
         if healthy {
-            let left = SOAK_S - seen_s;
+            let left = self.terms.soak_s - seen_s;
             return (
                 Call::Wait,
                 format!("healthy so far; {left:.0} more seconds of numbers before go{}", self.assumed()),

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::summary::Summary;
+use crate::canary::told::{Road, View};
 use crate::cost::step::Step;
 use crate::load::tick::{LoadPlan, Tick};
 use crate::stats::progress::Progress;
@@ -27,6 +28,10 @@ pub enum Event {
     Tick(Box<Tick>),
     /// A step of the way down, when it begins and once more when it has ended (same `at`).
     CostStep(Box<Step>),
+    /// The stages that a canary is going to walk.
+    CanaryRoad(Box<Road>),
+    /// Where it stands, a look each.
+    CanaryView(Box<View>),
     /// The last record: the job has its summary.
     Ended(Box<Summary>),
 }

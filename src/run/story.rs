@@ -60,7 +60,7 @@ impl Story {
             Event::LoadPlan(plan) => self.load = Some(LoadStory::new(plan)),
             Event::Tick(tick) => self.load.get_or_insert_with(|| LoadStory::new(&LoadPlan::default())).hear(tick),
             // The way down tells each step in words too; its own screen will want the figures.
-            Event::CostStep(_) => {}
+            Event::CostStep(_) | Event::CanaryRoad(_) | Event::CanaryView(_) => {}
             Event::Ended(summary) => self.ended = Some((**summary).clone()),
         }
     }

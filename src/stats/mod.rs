@@ -2,5 +2,6 @@
 
 pub mod histogram;
 pub mod interval;
+pub mod lot;
 pub mod progress;
 pub mod units;

@@ -1,13 +1,12 @@
 //! Programs of the user's: one sets, one reads back, one meters; the capacity stands in the environment.
 
-use std::io::Read;
-use std::process::{Command as Process, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::cost::knob::{Knob, KnobError, Look};
 use crate::cost::plan::Command;
+use crate::program;
 
 const LONGEST: Duration = Duration::from_secs(30);
 
@@ -71,44 +70,6 @@ fn failed(words: &[String], why: String) -> KnobError {
     KnobError::Failed { what: words.join(" "), why }
 }
 
-/// Runs a program to its end, or kills it when it takes too long; returns what it printed.
 fn run(words: &[String], environment: &[(&str, String)]) -> Result<String, KnobError> {
-    let bad = |why: String| failed(words, why);
-    let (program, arguments) = words.split_first().ok_or_else(|| bad("is empty".to_owned()))?;
-    let mut process = Process::new(program);
-    process.args(arguments).envs(environment.iter().map(|(k, v)| (k, v)));
-    process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = process.spawn().map_err(|e| bad(format!("cannot be started: {e}")))?;
-    // Read beside, so that a program that prints much is not stopped by a full pipe.
-    let reader = |from: Option<Box<dyn Read + Send>>| {
-        std::thread::spawn(move || {
-            let mut text = Vec::new();
-            if let Some(from) = from {
-                let _ = from.take(1 << 20).read_to_end(&mut text);
-            }
-            String::from_utf8_lossy(&text).into_owned()
-        })
-    };
-    let out = reader(child.stdout.take().map(|p| Box::new(p) as Box<dyn Read + Send>));
-    let errors = reader(child.stderr.take().map(|p| Box::new(p) as Box<dyn Read + Send>));
-    let began = Instant::now();
-    let status = loop {
-        match child.try_wait() {
-            Ok(Some(status)) => break status,
-            Ok(None) if began.elapsed() > LONGEST => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(bad(format!("gave no answer within {} s", LONGEST.as_secs())));
-            }
-            Ok(None) => std::thread::sleep(Duration::from_millis(2)),
-            Err(e) => return Err(bad(e.to_string())),
-        }
-    };
-    let text = out.join().unwrap_or_default();
-    if status.success() {
-        return Ok(text);
-    }
-    let errors = errors.join().unwrap_or_default();
-    let said = errors.trim().lines().last().unwrap_or("said nothing").to_owned();
-    Err(bad(format!("ended with {status}: {said}")))
+    program::run(words, environment, LONGEST).map_err(|why| failed(words, why))
 }

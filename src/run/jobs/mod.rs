@@ -1,6 +1,7 @@
 //! The kinds of jobs, one a file.
 
 pub mod canary_simulate;
+pub mod canary_walk;
 pub mod check;
 pub mod cost;
 pub mod describe;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::canary::library;
 use crate::canary::plan::{self, Outlook};
 use crate::cli::exit::Exit;
 use crate::cli::session::Session;
@@ -26,8 +27,23 @@ pub struct Plan {
 
 /// Reads a plan, or says what is wrong with it and where.
 pub fn read(path: &Path) -> Result<plan::Plan, RunError> {
-    let text = toml_file::text(path).map_err(RunError::misuse)?;
-    plan::Plan::parse(&path.display().to_string(), &text).map_err(RunError::misuse)
+    let (name, text) = text(path)?;
+    parse(&name, &text)
+}
+
+/// Returns a plan's name and text: a file, or one that is built in, as `canary-good`.
+pub fn text(path: &Path) -> Result<(String, String), RunError> {
+    let asked = path.display().to_string();
+    let stem = asked.trim_start_matches("scenarios/").trim_end_matches(".toml");
+    let built_in = library::PLANS.iter().find(|(name, _)| *name == stem).filter(|_| !path.is_file());
+    match built_in {
+        Some((name, text)) => Ok((format!("scenarios/{name}.toml"), (*text).to_owned())),
+        None => Ok((asked, toml_file::text(path).map_err(RunError::misuse)?)),
+    }
+}
+
+pub fn parse(name: &str, text: &str) -> Result<plan::Plan, RunError> {
+    plan::Plan::parse(name, text).map_err(RunError::misuse)
 }
 
 impl Plan {

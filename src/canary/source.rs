@@ -1,0 +1,23 @@
+//! Where each side's numbers come from: what happened since they were asked for last. Its kinds live in `sources/`.
+
+use super::split::Counted;
+use crate::judge::interval::Interval;
+
+/// What a source answers: one interval, and the viewers of each side since the share changed, where it knows viewers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Taken {
+    /// Its `t` and `stage` are the walk's to fill in.
+    pub interval: Interval,
+    pub viewers: Option<Counted>,
+}
+
+pub trait Source {
+    /// Its name, for a person.
+    fn name(&self) -> String;
+
+    /// Returns the numbers since the last call; the error says why there are none, and what was missed stays missed.
+    fn take(&mut self) -> Result<Taken, String>;
+
+    /// The share has changed: viewers are counted anew.
+    fn new_stage(&mut self) {}
+}

@@ -1,0 +1,312 @@
+//! Canary walks: killed at every write of the journal, and on the binary with programs of the user's as driver and source.
+
+use std::cell::RefCell;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serin::canary::drive::{Drive, Told};
+use serin::canary::driver::{Driver, DriverError};
+use serin::canary::error::CanaryError;
+use serin::canary::plan::Plan;
+use serin::canary::record::{Past, Record};
+use serin::canary::source::{Source, Taken};
+use serin::canary::split::Counted;
+use serin::judge::interval::Interval;
+use serin::judge::verdict::Verdict;
+use serin::stop::Stop;
+
+const PLAN: &str = "[canary]\ntarget='t'\ndriver='command'\nlook='200ms'\n\
+    [[stage]]\nshare='10%'\nhold='600ms'\nlongest='20s'\n[[stage]]\nshare='30%'\nhold='600ms'\nlongest='20s'\n\
+    [[guard]]\nmetric='errors'\n";
+
+/// A proxy that does as it is told and counts; it lives on when a walk dies.
+#[derive(Default)]
+struct World {
+    share: RefCell<f64>,
+    /// Every share that was ever set.
+    history: RefCell<Vec<f64>>,
+}
+
+struct Proxy<'a>(&'a World);
+
+impl Driver for Proxy<'_> {
+    fn name(&self) -> String {
+        "a proxy".to_owned()
+    }
+
+    fn read(&mut self) -> Result<f64, DriverError> {
+        Ok(*self.0.share.borrow())
+    }
+
+    fn set(&mut self, share: f64) -> Result<(), DriverError> {
+        *self.0.share.borrow_mut() = share;
+        self.0.history.borrow_mut().push(share);
+        Ok(())
+    }
+
+    fn requests(&mut self) -> Result<Option<Counted>, DriverError> {
+        Ok(Some(Counted { canary: 5.0, all: 10.0 }))
+    }
+}
+
+/// What a healthy or a failing canary shows in one interval, whatever its share.
+struct Meter {
+    errors: f64,
+}
+
+impl Source for Meter {
+    fn name(&self) -> String {
+        "a meter".to_owned()
+    }
+
+    fn take(&mut self) -> Result<Taken, String> {
+        Ok(Taken { interval: Interval::parse(&line(self.errors))?, viewers: None })
+    }
+}
+
+fn line(errors: f64) -> String {
+    let slice = r#"{"requests":2000,"errors":2}"#;
+    let slices = [slice; 9].join(",");
+    format!(
+        r#"{{"t":0,"baseline":{{"requests":18000,"errors":18}},"canary":{{"requests":4000,"errors":{errors}}},"slices":[{slices}]}}"#
+    )
+}
+
+/// Walks or goes on until the end, or until the journal's `dies`-th write fails; `kept` says whether that line got to disk.
+fn live(
+    world: &World,
+    journal: &RefCell<Vec<Record>>,
+    errors: f64,
+    dies: Option<(usize, bool)>,
+) -> Result<serin::canary::told::Outcome, CanaryError> {
+    let plan = Plan::parse("p", PLAN).expect("reads");
+    let past = Past::of(&journal.borrow());
+    let mut writes = 0;
+    let drive = Drive {
+        plan: &plan,
+        driver: Box::new(Proxy(world)),
+        source: Box::new(Meter { errors }),
+        write: Box::new(|record| {
+            writes += 1;
+            let dead = dies.is_some_and(|(at, _)| writes == at);
+            if !dead || dies.is_some_and(|(_, kept)| kept) {
+                journal.borrow_mut().push(record.clone());
+            }
+            if dead { Err(CanaryError::World("killed".to_owned())) } else { Ok(()) }
+        }),
+        wishes: Box::new(Vec::new),
+        heard: 0,
+        past,
+        name: "test".to_owned(),
+        stop: Stop::default(),
+        tell: &mut |_: Told| {},
+    };
+    drive.run()
+}
+
+fn began() -> RefCell<Vec<Record>> {
+    let (at, target, plan, name) = (String::new(), "t".to_owned(), PLAN.to_owned(), "p".to_owned());
+    RefCell::new(vec![Record::Began { at, target, plan, name }])
+}
+
+fn killed_at(at: usize, kept: bool, errors: f64) -> (usize, Vec<f64>, Verdict, f64) {
+    let (world, journal) = (World::default(), began());
+    let first = live(&world, &journal, errors, Some((at, kept)));
+    let before = journal.borrow().len();
+    let outcome = match first {
+        Ok(outcome) => outcome,
+        Err(_) if !Past::of(&journal.borrow()).expect("a walk").is_open() && before > 1 => {
+            // It died after its last word: nothing is left to do.
+            let share = *world.share.borrow();
+            let verdict = if errors > 100.0 { Verdict::No } else { Verdict::Go };
+            return (before, world.history.into_inner(), verdict, share);
+        }
+        Err(_) => live(&world, &journal, errors, None).expect("goes on"),
+    };
+    let share = *world.share.borrow();
+    (before, world.history.into_inner(), outcome.ending.verdict, share)
+}
+
+#[test]
+fn killed_at_every_write_it_resumes_to_the_right_share_and_nobody_flips_back() {
+    let cases: Vec<_> = (1..=6).flat_map(|at| [(at, true), (at, false)]).flat_map(|c| [(c, 4.0), (c, 400.0)]).collect();
+    std::thread::scope(|scope| {
+        for ((at, kept), errors) in cases {
+            scope.spawn(move || {
+                let (before, history, verdict, share) = killed_at(at, kept, errors);
+                let case = format!("killed at write {at} (kept {kept}, {before} lines), {errors} errors: {history:?}");
+                if errors < 100.0 {
+                    assert_eq!((verdict, share), (Verdict::Go, 0.3), "{case}");
+                    assert!(history.windows(2).all(|w| w[0] <= w[1]), "somebody flipped back; {case}");
+                } else {
+                    assert_eq!((verdict, share), (Verdict::No, 0.0), "{case}");
+                    let down = history.iter().position(|s| *s == 0.0).expect("taken back");
+                    assert!(history[down..].iter().all(|s| *s == 0.0), "it rose again; {case}");
+                }
+            });
+        }
+    });
+}
+
+/// A folder with programs that keep the share in a file, and the plan that names them.
+struct Desk {
+    dir: tempfile::TempDir,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let desk = Self { dir: tempfile::tempdir().expect("a folder") };
+        fs::write(desk.path("share"), "0").expect("written");
+        desk.numbers(4.0);
+        desk.plan(&desk.path("share"), "");
+        desk
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn numbers(&self, errors: f64) {
+        fs::write(self.path("numbers"), line(errors)).expect("written");
+    }
+
+    fn plan(&self, read: &Path, more: &str) {
+        let text = format!(
+            "[canary]\ntarget='t'\ndriver='command'\nlook='200ms'\n{more}\n\
+             [[stage]]\nshare='10%'\nhold='1s'\nlongest='6s'\n[[stage]]\nshare='30%'\nhold='1s'\nlongest='6s'\n\
+             [[guard]]\nmetric='errors'\n\
+             [command]\nset=['sh','-c','echo $SERIN_SHARE > {share}']\nread=['cat','{read}']\n\
+             [numbers]\nfrom='command'\nprint=['cat','{numbers}']\n",
+            share = self.path("share").display(),
+            read = read.display(),
+            numbers = self.path("numbers").display(),
+        );
+        fs::write(self.path("plan.toml"), text).expect("written");
+    }
+
+    fn serin(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_serin"));
+        command.arg("canary").args(words).current_dir(self.dir.path()).env("SERIN_HOME", self.path("home"));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn done(&self, words: &[&str]) -> (Option<i32>, String, String) {
+        ended(self.serin(words).spawn().expect("starts"))
+    }
+
+    fn share(&self) -> f64 {
+        fs::read_to_string(self.path("share")).expect("kept").trim().parse().expect("a share")
+    }
+
+    fn wait_for(&self, share: f64) {
+        let began = Instant::now();
+        while self.share() != share {
+            assert!(began.elapsed() < Duration::from_secs(30), "the share stays {}", self.share());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+fn ended(child: Child) -> (Option<i32>, String, String) {
+    let output = child.wait_with_output().expect("ends");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn a_good_canary_is_walked_out() {
+    let desk = Desk::new();
+    let (code, out, err) = desk.done(&["walk", "plan.toml", "--json"]);
+    assert_eq!((code, desk.share()), (Some(0), 0.3), "{out}\n{err}");
+    let document: serde_json::Value = serde_json::from_str(&out).expect("one document");
+    assert_eq!(document["schema"], "serin.canary-walk/1");
+    assert_eq!((&document["verdict"], &document["rolled_back"]), (&"go".into(), &false.into()));
+    assert_eq!(document["stages"].as_array().map(Vec::len), Some(2), "{document}");
+    // It has ended: there is nothing to go on with, but it can still be taken back.
+    let run = document["run"].as_str().expect("a folder").to_owned();
+    assert_eq!(desk.done(&["resume", &run]).0, Some(2));
+    assert_eq!((desk.done(&["rollback", &run]).0, desk.share()), (Some(0), 0.0));
+}
+
+#[test]
+fn a_bad_canary_is_rolled_back_to_a_verified_zero() {
+    let desk = Desk::new();
+    desk.numbers(400.0);
+    let (code, out, err) = desk.done(&["walk", "plan.toml", "--json"]);
+    assert_eq!((code, desk.share()), (Some(1), 0.0), "{out}\n{err}");
+    let document: serde_json::Value = serde_json::from_str(&out).expect("one document");
+    assert_eq!(document["rollback"]["verified"], true, "{document}");
+    assert!(document["reason"].as_str().is_some_and(|r| r.contains("errors")), "{document}");
+}
+
+#[test]
+fn a_blind_source_neither_goes_on_nor_back() {
+    let desk = Desk::new();
+    fs::write(desk.path("numbers"), "<html>").expect("written");
+    let (code, out, err) = desk.done(&["walk", "plan.toml", "--json"]);
+    assert_eq!((code, desk.share()), (Some(3), 0.1), "{out}\n{err}");
+    assert!(out.contains("blind"), "{out}");
+    // The next walk is refused while this one stands open, and resuming it goes on.
+    let (code, _, err) = desk.done(&["walk", "plan.toml"]);
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("left on its way"), "{err}");
+    desk.numbers(4.0);
+    assert_eq!((desk.done(&["resume", "t"]).0, desk.share()), (Some(0), 0.3));
+}
+
+#[test]
+fn a_killed_walk_is_resumed_and_another_terminal_rolls_back() {
+    let desk = Desk::new();
+    desk.plan(&desk.path("share"), "undecided='hold'");
+    let text = fs::read_to_string(desk.path("plan.toml"))
+        .expect("there")
+        .replace("longest='6s'", "longest='5m'\napproval=true");
+    fs::write(desk.path("plan.toml"), text).expect("written");
+    let mut walk = desk.serin(&["walk", "plan.toml"]).spawn().expect("starts");
+    desk.wait_for(0.1);
+    let (code, _, err) = desk.done(&["walk", "plan.toml"]);
+    assert_eq!(code, Some(2), "two walks at once: {err}");
+    assert!(err.contains("being walked already"), "{err}");
+    walk.kill().expect("killed");
+    walk.wait().expect("dead");
+    assert_eq!(desk.done(&["approve", "t"]).0, Some(2), "nobody hears an approval");
+    let resumed = desk.serin(&["resume", "t"]).spawn().expect("starts");
+    let began = Instant::now();
+    while desk.done(&["approve", "t"]).0 != Some(0) {
+        assert!(began.elapsed() < Duration::from_secs(30));
+    }
+    desk.wait_for(0.3);
+    let (code, out, err) = desk.done(&["rollback", "t", "--json"]);
+    assert_eq!((code, desk.share()), (Some(0), 0.0), "{out}\n{err}");
+    let (code, out, err) = ended(resumed);
+    assert_eq!(code, Some(1), "{out}\n{err}");
+}
+
+#[test]
+fn a_dead_walk_is_taken_back_from_any_terminal() {
+    let desk = Desk::new();
+    let mut walk = desk.serin(&["walk", "plan.toml"]).spawn().expect("starts");
+    desk.wait_for(0.1);
+    walk.kill().expect("killed");
+    walk.wait().expect("dead");
+    let (code, out, err) = desk.done(&["rollback", "t"]);
+    assert_eq!((code, desk.share()), (Some(0), 0.0), "{out}\n{err}");
+    assert_eq!(desk.done(&["resume", "t"]).0, Some(2), "it has ended");
+}
+
+#[test]
+fn what_cannot_be_walked_is_refused_before_anything_is_set() {
+    let desk = Desk::new();
+    fs::write(desk.path("bare.toml"), "[canary]\ntarget='t'\ndriver='haproxy'\n[[stage]]\nshare='10%'\nhold='5m'\n")
+        .expect("written");
+    let (code, _, err) = desk.done(&["walk", "bare.toml"]);
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("[haproxy]"), "{err}");
+    fs::write(desk.path("share"), "0.4").expect("written");
+    let (code, _, err) = desk.done(&["walk", "plan.toml"]);
+    assert_eq!((code, desk.share()), (Some(2), 0.4), "{err}");
+    assert!(err.contains("40.0 % of the viewers are in the canary"), "{err}");
+}
