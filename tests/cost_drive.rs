@@ -178,6 +178,6 @@ fn without_programs_a_plan_for_real_is_refused() {
     let place = Place::new("1h", "true");
     place.put("plan.toml", "[descend]\nknob = \"personalize\"\nstart = 900\nhold = \"24h\"\n");
     let (code, _, err) = end(place.start());
-    assert!(code == 2 && err.contains("[command]"), "{code}: {err}");
+    assert!(code == 2 && err.contains("the plan needs campaign"), "{code}: {err}");
     assert!(Path::new(&place.path("capacity")).exists());
 }

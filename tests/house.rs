@@ -44,8 +44,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("quick_junit", &["report"]),
     ("goose", &["load/engines/viewers.rs"]),
     ("object_store", &["serve/stores"]),
-    ("aws_config", &["serve/stores", "watch/sources", "cost/knobs"]),
-    ("aws_sdk_dynamodb", &["serve/stores", "watch/sources", "cost/knobs"]),
+    ("aws_config", &["serve/stores", "watch/sources", "cost/aws.rs"]),
+    ("aws_sdk_dynamodb", &["serve/stores", "watch/sources", "cost/aws.rs"]),
     ("aws_sdk_cloudwatch", &["watch/sources"]),
 ];
 

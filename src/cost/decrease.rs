@@ -37,6 +37,20 @@ impl Decreases {
     }
 }
 
+/// Says why a table that tells of `made` decreases this day, the last at `last`, may not be made smaller at `now`.
+pub fn of_others(made: u64, last: Option<f64>, now: f64) -> Option<String> {
+    let ((day, hour), then) = (day_and_hour(now), last.map(day_and_hour));
+    if then.is_some_and(|(d, _)| d != day) {
+        return None;
+    }
+    if made >= A_DAY as u64 {
+        return Some(format!("{made} decreases of the table were made this UTC day, {A_DAY} are allowed"));
+    }
+    let crowded = made >= FIRST_HOUR as u64 && then == Some((day, hour));
+    crowded
+        .then(|| format!("the table was made smaller in this hour already, {made} times today; one an hour is allowed"))
+}
+
 fn day_and_hour(now: f64) -> (i64, i64) {
     let hours = (now / 3_600.0).floor() as i64;
     (hours.div_euclid(24), hours.rem_euclid(24))
@@ -45,6 +59,17 @@ fn day_and_hour(now: f64) -> (i64, i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn decreases_of_others_count_too() {
+        let (noon, day) = (12.5 * 3_600.0, 86_400.0);
+        assert_eq!(of_others(3, Some(noon - 60.0), noon), None);
+        assert!(of_others(4, Some(noon - 60.0), noon).is_some());
+        assert_eq!(of_others(4, Some(noon - 3_600.0), noon), None);
+        assert!(of_others(27, Some(noon - 7_200.0), noon).is_some_and(|w| w.contains("27 are allowed")));
+        assert_eq!(of_others(27, Some(noon), noon + day), None, "yesterday's do not count");
+        assert_eq!(of_others(0, None, noon), None);
+    }
 
     #[test]
     fn four_in_the_first_hour_then_one_an_hour_and_27_a_day() {

@@ -16,6 +16,8 @@ use crate::serve::limiter::Limiter;
 /// A bucket that lasts no longer than this at the present rate is as good as empty: up.
 pub const REACT_S: f64 = 75.0;
 const DAY_S: f64 = 86_400.0;
+/// A step that the knob refuses is asked for again after this long.
+const PUT_OFF_S: f64 = 3_600.0;
 /// Headroom while days of the week are still unseen: with one day seen, and with six.
 const UNSEEN: (f64, f64) = (0.35, 0.25);
 /// Headroom from the second week on, by how much the demand varies.
@@ -63,6 +65,8 @@ pub struct Planner {
     up_at: Option<f64>,
     /// The end of the last time without numbers.
     blind_until: Option<f64>,
+    /// When the knob itself last said "not now".
+    put_off_at: Option<f64>,
     incident_at: Option<f64>,
     incidents: u32,
     decreases: Decreases,
@@ -81,6 +85,7 @@ impl Planner {
             down_at: None,
             up_at: None,
             blind_until: None,
+            put_off_at: None,
             incident_at: None,
             incidents: 0,
             decreases: Decreases::default(),
@@ -219,6 +224,13 @@ impl Planner {
         self.set(now, to);
     }
 
+    /// Takes back a step down that the knob refused for now; it is tried again after an hour.
+    pub fn put_off(&mut self, now: f64, to: u64) {
+        self.put_off_at = Some(now);
+        self.down_at = None;
+        self.set(now, to);
+    }
+
     /// Takes an incident or a floor from the journal of an earlier life.
     pub fn recall(&mut self, at: f64, floor: Option<Floor>) {
         self.incidents += 1;
@@ -309,6 +321,7 @@ impl Planner {
         now - self.began >= self.plan.hold_s.max(DAY_S)
             && self.need.days_seen() >= 1.0
             && since(self.down_at) >= self.plan.hold_s
+            && since(self.put_off_at) >= PUT_OFF_S
             && since(self.up_at) >= self.plan.settle_s
             && since(self.incident_at) >= self.plan.hold_s
     }

@@ -1,7 +1,7 @@
 //! Steps down for real: looks, asks the planner, writes the journal, turns the knob, reads it back. No opinions of its own.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,9 +26,11 @@ const READ_S: f64 = 10.0;
 const PIECE_S: f64 = 60.0;
 /// Shorter outages than this (a restart) do not hold the way down for a day.
 const OUTAGE_S: f64 = 900.0;
+/// A meter that was silent for less has hidden nothing that matters.
+const HICCUP_S: f64 = 60.0;
 /// A p99 over its objective for this long is broken.
 const BROKEN_S: f64 = 30.0;
-/// How often a step up is asked for again when the knob does not move.
+/// How often a step up is asked for when the knob does not move.
 const ASK_AGAIN: u32 = 3;
 
 /// What must survive a kill; `Intent` is on the disk before the knob is turned.
@@ -103,6 +105,7 @@ impl Drive<'_> {
             blind_since: None,
             learnt: 0.0,
             walk: Walk { from: now, ..Walk::default() },
+            stop,
             say,
         };
         if let Some(demand) = &history {
@@ -110,7 +113,7 @@ impl Drive<'_> {
         }
         let ended = match way.resume(&kept, reading, now)? {
             Some(ended) => Some(ended),
-            None => way.go_on(&stop)?,
+            None => way.go_on()?,
         };
         way.end(ended)
     }
@@ -156,6 +159,7 @@ struct Way<'a> {
     /// The end of the recorded demand that the planner began with.
     learnt: f64,
     walk: Walk,
+    stop: Stop,
     say: &'a mut dyn FnMut(String),
 }
 
@@ -259,10 +263,10 @@ impl Way<'_> {
         (Verdict::No, format!("{reason}; set {expected} again, or remove {journal} to start anew from what is set"))
     }
 
-    fn go_on(&mut self, stop: &Stop) -> Result<Option<Ended>, CostError> {
+    fn go_on(&mut self) -> Result<Option<Ended>, CostError> {
         let mut last = clock();
-        while !stop.requested() {
-            nap(LOOK, stop);
+        while !self.stop.requested() {
+            nap(LOOK, &self.stop);
             let now = clock();
             if let Some(ended) = self.look(last, now)? {
                 return Ok(Some(ended));
@@ -289,10 +293,10 @@ impl Way<'_> {
             Ok(look) => look,
             Err(e) => return Ok(self.blind(last, now, &e)),
         };
-        if self.blind_since.take().is_some() {
+        if self.blind_since.take().is_some_and(|since| last - since > HICCUP_S) {
             self.planner.blind(last);
         }
-        let rate = look.rate * self.per_request;
+        let rate = look.units;
         self.saw(rate, last, now)?;
         self.ledger.saw(rate, look.throttled, look.p99_ms);
         let before = (self.planner.capacity(), self.planner.incidents());
@@ -380,12 +384,19 @@ impl Way<'_> {
         let (to, verdict) = (order.to, order.verdict);
         self.write(&Record::Intent { at: now, from, to, verdict, reason: order.reason.clone() })?;
         let mut why = String::new();
-        let times = if verdict == StepVerdict::Up { ASK_AGAIN } else { 1 };
-        for _ in 0..times {
-            if let Err(e) = self.knob.set(from, to) {
-                why = e.to_string();
-            }
-            match self.settled(from) {
+        let patience = Instant::now() + self.knob.patience();
+        for asked in 1.. {
+            let (answered, busy) = match self.knob.set(from, to) {
+                Ok(()) => (true, false),
+                Err(KnobError::NotNow(reason)) if verdict == StepVerdict::Go => {
+                    return self.put_off(now, from, &reason);
+                }
+                Err(e) => {
+                    why = e.to_string();
+                    (false, matches!(e, KnobError::NotNow(_)))
+                }
+            };
+            match if answered { self.settled(from) } else { self.knob.read() } {
                 Ok(reading) if reading == to => {
                     self.write(&Record::Set { at: now, capacity: to })?;
                     self.read_at = clock();
@@ -397,6 +408,17 @@ impl Way<'_> {
                 Ok(_) => {}
                 Err(e) => why = e.to_string(),
             }
+            if self.stop.requested() {
+                // The journal keeps what was meant; the next life reads what came of it.
+                let reason = format!("stopped while {to} was being set in the place of {from}; the same line goes on");
+                return Ok(Some((Verdict::CannotTell, reason)));
+            }
+            // Up is asked for again; where the knob is only busy, for as long as its patience lasts.
+            let more = asked < ASK_AGAIN || busy && Instant::now() < patience;
+            if verdict != StepVerdict::Up || !more {
+                break;
+            }
+            nap(LOOK, &self.stop);
         }
         self.planner.stayed(now, from);
         self.write(&Record::Set { at: now, capacity: from })?;
@@ -405,15 +427,25 @@ impl Way<'_> {
         Ok(Some((Verdict::No, reason)))
     }
 
-    /// Reads until the knob has left `from`, or for five seconds.
+    /// A step down that is refused for now: said, held, tried again later.
+    fn put_off(&mut self, now: f64, from: u64, why: &str) -> Result<Option<Ended>, CostError> {
+        self.planner.put_off(now, from);
+        self.write(&Record::Set { at: now, capacity: from })?;
+        let reason = format!("stays at {from} for now: {why}");
+        self.ledger.begin(now, &Order { to: from, verdict: StepVerdict::Hold, reason });
+        Ok(None)
+    }
+
+    /// Reads until the knob has left `from`, its patience is over, or somebody stops it.
     fn settled(&mut self, from: u64) -> Result<u64, KnobError> {
-        let began = clock();
+        let patience = self.knob.patience();
+        let (began, pause) = (Instant::now(), (patience / 50).min(Duration::from_secs(5)));
         loop {
             let reading = self.knob.read()?;
-            if reading != from || clock() - began > 5.0 {
+            if reading != from || began.elapsed() > patience || self.stop.requested() {
                 return Ok(reading);
             }
-            std::thread::sleep(Duration::from_millis(100));
+            nap(pause, &self.stop);
         }
     }
 
@@ -448,8 +480,8 @@ impl Way<'_> {
 }
 
 fn nap(time: Duration, stop: &Stop) {
-    let end = std::time::Instant::now() + time;
-    while !stop.requested() && std::time::Instant::now() < end {
+    let end = Instant::now() + time;
+    while !stop.requested() && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(20));
     }
 }

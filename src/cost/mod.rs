@@ -6,6 +6,7 @@
 //! bucket (replicas, a campaign) the guard takes nearness for the alarm, and is less sure. What would change our mind:
 //! a table whose throttles do not follow the bucket (hot partitions); such a capacity is remembered and never tried again.
 
+pub mod aws;
 pub mod bill;
 pub mod capacity;
 pub mod decrease;

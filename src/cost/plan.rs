@@ -1,6 +1,6 @@
 //! The plan of a way down: which knob, from where, how fast, and what must not be touched; read from TOML and checked.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,14 @@ struct File {
     #[serde(default)]
     peak: Vec<PeakRow>,
     command: Option<Command>,
+    meter: Option<MeterRow>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MeterRow {
+    /// The `/metrics` of every instance of `serin serve`.
+    pages: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -59,6 +67,12 @@ struct Descend {
     largest_step: Option<String>,
     incidents: Option<u32>,
     region: Option<String>,
+    table: Option<String>,
+    campaign: Option<String>,
+    deployment: Option<String>,
+    token_file: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
+    endpoint_url: Option<String>,
     item_kb: Option<f64>,
     consistent: Option<bool>,
     per_unit: Option<f64>,
@@ -89,6 +103,14 @@ pub struct Command {
     pub read: Vec<String>,
     /// Prints `{"reads_per_second": .., "throttled": .., "p99_ms": ..}` for the time since it was asked last.
     pub meter: Vec<String>,
+}
+
+/// Where a deployment's scale is set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cluster {
+    pub deployment: String,
+    pub token_file: Option<PathBuf>,
+    pub ca_file: Option<PathBuf>,
 }
 
 /// An announced evening: no step down before or in it, and up in time where its demand is known.
@@ -127,6 +149,14 @@ pub struct Plan {
     pub p99_ms: Option<f64>,
     pub peaks: Vec<Peak>,
     pub command: Option<Command>,
+    /// The table whose throughput is turned; without one the local stack's.
+    pub table: Option<String>,
+    pub campaign: Option<String>,
+    pub cluster: Option<Cluster>,
+    /// Of a server that speaks like AWS.
+    pub endpoint_url: Option<String>,
+    /// Pages that count demand in the place of the knob's own meter.
+    pub meter: Vec<String>,
 }
 
 impl Plan {
@@ -185,6 +215,15 @@ impl Plan {
             peaks: file.peak.iter().map(|p| peak(p, &unit)).collect::<Result<_, _>>().map_err(&bad)?,
             unit,
             command: file.command,
+            table: d.table,
+            campaign: d.campaign,
+            cluster: d.deployment.map(|deployment| Cluster {
+                deployment,
+                token_file: d.token_file,
+                ca_file: d.ca_file,
+            }),
+            endpoint_url: d.endpoint_url,
+            meter: file.meter.map(|m| m.pages).unwrap_or_default(),
         };
         Ok(plan)
     }

@@ -31,10 +31,11 @@ pub struct Signed<'a> {
     pub body: &'a [u8],
 }
 
-/// Checks the `Authorization` header of a request; `secret` finds the secret of an access key.
+/// Checks the `Authorization` header of a request; `secret` finds the secret of an access key of this service.
 pub fn check(
     authorization: &str,
     request: &Signed<'_>,
+    service: &str,
     secret: impl Fn(&str) -> Option<String>,
     now: i64,
 ) -> Result<(), Fault> {
@@ -44,7 +45,10 @@ pub fn check(
     };
     let (credential, names, signature) = (field("Credential")?, field("SignedHeaders")?, field("Signature")?);
     let scope: Vec<&str> = credential.split('/').collect();
-    let [key, day, region, "personalize", "aws4_request"] = scope[..] else { return Err(Fault::Incomplete) };
+    let [key, day, region, named, "aws4_request"] = scope[..] else { return Err(Fault::Incomplete) };
+    if named != service {
+        return Err(Fault::Incomplete);
+    }
     let header = |name: &str| request.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.trim());
     let at = header("x-amz-date").ok_or(Fault::Incomplete)?;
     let signed: Vec<&str> = names.split(';').collect();
@@ -67,7 +71,7 @@ pub fn check(
     }
     let _ = write!(canonical, "\n{names}\n{}", hex(&Sha256::digest(request.body)));
     let message = message(at, &scope[1..].join("/"), &canonical);
-    let key = signing_key(&secret, day, region, "personalize").ok_or(Fault::Mismatch)?;
+    let key = signing_key(&secret, day, region, service).ok_or(Fault::Mismatch)?;
     let signature = unhex(signature).ok_or(Fault::Mismatch)?;
     // The tokens' own comparison: constant in time.
     let good = crypto::verify(&B64.encode(signature), message.as_bytes(), &DecodingKey::from_secret(&key), ALGORITHM);
@@ -177,7 +181,7 @@ mod tests {
     fn check_at(authorization: &str, at: &str, body: &[u8], now: i64) -> Result<(), Fault> {
         let headers = headers(at);
         let request = Signed { method: "POST", path: "/recommendations", query: "", headers: &headers, body };
-        check(authorization, &request, |key| (key == "AKID").then(|| "SECRET".to_owned()), now)
+        check(authorization, &request, "personalize", |key| (key == "AKID").then(|| "SECRET".to_owned()), now)
     }
 
     #[test]
@@ -199,7 +203,7 @@ mod tests {
         let all = [given.clone(), made].concat();
         let request = Signed { headers: &all, ..request };
         let secret = |key: &str| (key == "AKID").then(|| "SECRET".to_owned());
-        assert_eq!(check(&authorization, &request, secret, NOW), Ok(()));
+        assert_eq!(check(&authorization, &request, "personalize", secret, NOW), Ok(()));
     }
 
     #[test]

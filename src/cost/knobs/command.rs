@@ -14,6 +14,7 @@ const LONGEST: Duration = Duration::from_secs(30);
 pub struct Programs {
     programs: Command,
     writes: bool,
+    per_request: f64,
 }
 
 /// What the meter prints, for the time since it was asked last.
@@ -26,8 +27,8 @@ struct Printed {
 }
 
 impl Programs {
-    pub fn new(programs: Command, writes: bool) -> Self {
-        Self { programs, writes }
+    pub fn new(programs: Command, writes: bool, per_request: f64) -> Self {
+        Self { programs, writes, per_request }
     }
 }
 
@@ -62,7 +63,7 @@ impl Knob for Programs {
         if !whole(rate) || !whole(printed.throttled) || printed.p99_ms.is_some_and(|p| !whole(p)) {
             return Err(bad(format!("printed a number below 0: {}", out.trim())));
         }
-        Ok(Look { rate, throttled: printed.throttled, p99_ms: printed.p99_ms })
+        Ok(Look { units: rate * self.per_request, throttled: printed.throttled, p99_ms: printed.p99_ms })
     }
 }
 

@@ -1,0 +1,209 @@
+//! Plain signed JSON calls to AWS, or to a server that speaks like it: keys, region, endpoint, and a few patient tries.
+//!
+//! One small client for every service that is asked seldom: an SDK each would double the first build for a dozen calls.
+
+use std::time::{Duration, SystemTime};
+
+use reqwest::Client;
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+use crate::serve::sigv4::{Signed, Signer};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+const TRIES: u32 = 3;
+/// Keys that end sooner are fetched anew.
+const FRESH: Duration = Duration::from_secs(300);
+
+/// How a service is addressed.
+#[derive(Debug)]
+pub struct Service {
+    /// The first part of its host, and the name in a signature.
+    pub host: &'static str,
+    pub name: &'static str,
+    /// What stands before the action in `x-amz-target`.
+    pub target: &'static str,
+    pub json: &'static str,
+}
+
+pub const DYNAMODB: Service = Service { host: "dynamodb", name: "dynamodb", target: "DynamoDB_20120810", json: "1.0" };
+pub const PERSONALIZE: Service =
+    Service { host: "personalize", name: "personalize", target: "AmazonPersonalize", json: "1.1" };
+pub const CLOUDWATCH: Service =
+    Service { host: "monitoring", name: "monitoring", target: "GraniteServiceVersion20100801", json: "1.0" };
+pub const PRICING: Service =
+    Service { host: "api.pricing", name: "pricing", target: "AWSPriceListService", json: "1.1" };
+
+#[derive(Debug, thiserror::Error)]
+pub enum AwsError {
+    #[error("no AWS keys: {0}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile")]
+    Keys(String),
+    #[error("{at} does not answer: {why}")]
+    Unreachable { at: String, why: String },
+    /// The service's own words.
+    #[error("{action}: {kind}: {message}")]
+    Refused { action: String, kind: String, message: String },
+    #[error("{action}: the answer is not as documented: {why}")]
+    Odd { action: String, why: String },
+}
+
+impl AwsError {
+    pub fn is(&self, wanted: &str) -> bool {
+        matches!(self, Self::Refused { kind, .. } if kind == wanted)
+    }
+}
+
+struct Keys {
+    key: String,
+    secret: String,
+    session: Option<String>,
+    until: Option<SystemTime>,
+}
+
+pub struct Aws {
+    pub region: String,
+    endpoint: Option<String>,
+    keys: Option<Keys>,
+    client: Client,
+    runtime: Runtime,
+}
+
+impl Aws {
+    /// Everything but the keys, which are looked for with the first call.
+    pub fn open(region: Option<&str>, endpoint: Option<&str>) -> Result<Self, AwsError> {
+        let broken = |why: String| AwsError::Unreachable { at: "AWS".to_owned(), why };
+        let from_env = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+        let region = region.map(str::to_owned);
+        let region = region.or_else(|| from_env("AWS_REGION")).or_else(|| from_env("AWS_DEFAULT_REGION"));
+        let endpoint = endpoint.map(str::to_owned).or_else(|| from_env("AWS_ENDPOINT_URL"));
+        Ok(Self {
+            region: region.unwrap_or_else(|| "us-east-1".to_owned()),
+            endpoint: endpoint.map(|e| e.trim_end_matches('/').to_owned()),
+            keys: None,
+            client: Client::builder().timeout(PATIENCE).build().map_err(|e| broken(e.to_string()))?,
+            runtime: tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(|e| broken(e.to_string()))?,
+        })
+    }
+
+    /// Asks for one action; what is only busy is asked again.
+    pub fn call(&mut self, service: &Service, action: &str, body: &Value) -> Result<Value, AwsError> {
+        self.refresh()?;
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let answer = self.once(service, action, body);
+            let again = match &answer {
+                Err(AwsError::Refused { kind, .. }) => {
+                    kind.contains("Throttling")
+                        || kind.contains("InternalServer")
+                        || kind.contains("ServiceUnavailable")
+                }
+                Err(AwsError::Unreachable { .. }) => true,
+                _ => false,
+            };
+            if !again || tried == TRIES {
+                return answer;
+            }
+            std::thread::sleep(Duration::from_millis(200) * 3u32.pow(tried - 1));
+        }
+    }
+
+    fn once(&self, service: &Service, action: &str, body: &Value) -> Result<Value, AwsError> {
+        let url = match &self.endpoint {
+            Some(endpoint) => format!("{endpoint}/"),
+            None => format!("https://{}.{}.amazonaws.com/", service.host, self.region),
+        };
+        let unreachable = |why: String| AwsError::Unreachable { at: url.clone(), why };
+        let host = url.split("://").nth(1).and_then(|r| r.split('/').next()).unwrap_or_default().to_owned();
+        let body = body.to_string().into_bytes();
+        let headers = [
+            ("content-type", format!("application/x-amz-json-{}", service.json)),
+            ("host", host),
+            ("x-amz-target", format!("{}.{action}", service.target)),
+        ]
+        .map(|(n, v)| (n.to_owned(), v));
+        let keys = self.keys.as_ref().ok_or_else(|| AwsError::Keys("none".to_owned()))?;
+        let signer = Signer {
+            key: &keys.key,
+            secret: &keys.secret,
+            session: keys.session.as_deref(),
+            region: &self.region,
+            service: service.name,
+        };
+        let signed = Signed { method: "POST", path: "/", query: "", headers: &headers, body: &body };
+        let now = jiff::Timestamp::now().as_second();
+        let made = signer.sign(&signed, now).ok_or_else(|| AwsError::Keys("the secret is no key".to_owned()))?;
+        let mut request = self.client.post(&url);
+        for (name, value) in headers.iter().filter(|(n, _)| n != "host").chain(&made) {
+            request = request.header(name, value);
+        }
+        let (status, text) = self
+            .runtime
+            .block_on(async {
+                let answer = request.body(body).send().await?;
+                Ok((answer.status().as_u16(), answer.text().await?))
+            })
+            .map_err(|e: reqwest::Error| unreachable(cause(&e)))?;
+        let odd = |why: String| AwsError::Odd { action: action.to_owned(), why };
+        let answer: Value = serde_json::from_str(&text).map_err(|e| match status {
+            200..=299 => odd(e.to_string()),
+            _ => unreachable(format!("status {status}: {}", text.chars().take(120).collect::<String>())),
+        })?;
+        if (200..=299).contains(&status) {
+            return Ok(answer);
+        }
+        let text = |key: &str| answer.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let kind = text("__type");
+        let message = [text("message"), text("Message")].concat();
+        Err(AwsError::Refused {
+            action: action.to_owned(),
+            kind: kind.rsplit('#').next().unwrap_or(&kind).to_owned(),
+            message: if message.is_empty() { format!("status {status}") } else { message },
+        })
+    }
+
+    fn refresh(&mut self) -> Result<(), AwsError> {
+        let soon = SystemTime::now() + FRESH;
+        if self.keys.as_ref().is_some_and(|k| k.until.is_none_or(|until| until > soon)) {
+            return Ok(());
+        }
+        let set = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+        self.keys = Some(match (set("AWS_ACCESS_KEY_ID"), set("AWS_SECRET_ACCESS_KEY")) {
+            (Some(key), Some(secret)) => Keys { key, secret, session: set("AWS_SESSION_TOKEN"), until: None },
+            _ => self.runtime.block_on(found())?,
+        });
+        Ok(())
+    }
+}
+
+/// Keys from a profile, a sign-on or the machine's role.
+#[cfg(feature = "aws")]
+async fn found() -> Result<Keys, AwsError> {
+    use aws_sdk_dynamodb::config::ProvideCredentials as _;
+    let config = aws_config::defaults(aws_config::BehaviorVersion::latest()).load().await;
+    let provider = config.credentials_provider().ok_or_else(|| AwsError::Keys("no provider".to_owned()))?;
+    let keys = provider.provide_credentials().await.map_err(|e| AwsError::Keys(cause(&e)))?;
+    Ok(Keys {
+        key: keys.access_key_id().to_owned(),
+        secret: keys.secret_access_key().to_owned(),
+        session: keys.session_token().map(str::to_owned),
+        until: keys.expiry(),
+    })
+}
+
+#[cfg(not(feature = "aws"))]
+async fn found() -> Result<Keys, AwsError> {
+    Err(AwsError::Keys("this build knows only those of the environment".to_owned()))
+}
+
+/// The innermost reason.
+pub fn cause(error: &dyn std::error::Error) -> String {
+    let mut inner = error;
+    while let Some(next) = inner.source() {
+        inner = next;
+    }
+    inner.to_string()
+}

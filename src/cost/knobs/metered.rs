@@ -1,0 +1,125 @@
+//! A knob whose demand is read elsewhere: the `/metrics` pages of `serin serve`, one an instance, summed.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Runtime;
+
+use crate::cost::knob::{Knob, KnobError, Look};
+use crate::watch::http::Asker;
+use crate::watch::sample::{Sample, Signal, Timing};
+use crate::watch::source::{Source as _, Span};
+use crate::watch::sources::metrics::Metrics;
+
+const ANSWER: Duration = Duration::from_secs(2);
+
+pub struct Metered {
+    knob: Box<dyn Knob>,
+    pages: Vec<Metrics>,
+    runtime: Runtime,
+    per_request: f64,
+    last: Option<(Instant, Vec<Sample>)>,
+}
+
+impl Metered {
+    pub fn new(knob: Box<dyn Knob>, urls: &[String], per_request: f64) -> Result<Self, KnobError> {
+        let unfit = |e: String| KnobError::Unfit(e);
+        let asker = Asker::new(ANSWER).map_err(|e| unfit(e.to_string()))?;
+        let page = |url: &String| Metrics {
+            asker: asker.clone(),
+            url: url.clone(),
+            instance: url.clone(),
+            arm: String::new(),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|e| unfit(e.to_string()))?;
+        Ok(Self { knob, pages: urls.iter().map(page).collect(), runtime, per_request, last: None })
+    }
+
+    /// One sample a page; a page that is silent makes the sum unknown.
+    fn ask(&self) -> Result<Vec<Sample>, KnobError> {
+        let now = Span { from: 0.0, to: 0.0 };
+        let mut samples = Vec::new();
+        for page in &self.pages {
+            let told = self.runtime.block_on(page.ask(now));
+            samples.extend(told.map_err(|e| KnobError::Failed { what: page.name(), why: e.to_string() })?);
+        }
+        Ok(samples)
+    }
+}
+
+/// What went through between two looks; `None` when an instance started anew in between.
+fn between(before: &[Sample], after: &[Sample], seconds: f64, per_request: f64) -> Option<Look> {
+    let (mut requests, mut throttled) = (0.0, 0.0);
+    let mut buckets: BTreeMap<u64, f64> = BTreeMap::new();
+    for now in after {
+        let was = before.iter().find(|s| s.instance == now.instance)?;
+        let grown = |signal| Some(now.get(signal)? - was.get(signal).unwrap_or(0.0)).filter(|d| *d >= 0.0);
+        requests += grown(Signal::Requests)?;
+        throttled += grown(Signal::Throttled).unwrap_or(0.0) + grown(Signal::StoreThrottled).unwrap_or(0.0);
+        let empty = Vec::new();
+        let old = was.timings.get(&Timing::Request).unwrap_or(&empty);
+        for (bound, count) in now.timings.get(&Timing::Request).into_iter().flatten() {
+            let was = old.iter().find(|(b, _)| b == bound).map_or(0.0, |(_, c)| *c);
+            *buckets.entry(bound.to_bits()).or_default() += count - was;
+        }
+    }
+    let total = buckets.values().copied().fold(0.0, f64::max);
+    let p99 = buckets.iter().find(|(_, count)| total > 0.0 && **count >= 0.99 * total);
+    let p99_ms = p99.map(|(bound, _)| f64::from_bits(*bound) * 1_000.0);
+    Some(Look { units: requests / seconds * per_request, throttled, p99_ms })
+}
+
+impl Knob for Metered {
+    fn name(&self) -> String {
+        self.knob.name()
+    }
+
+    fn patience(&self) -> Duration {
+        self.knob.patience()
+    }
+
+    fn read(&mut self) -> Result<u64, KnobError> {
+        self.knob.read()
+    }
+
+    fn set(&mut self, from: u64, to: u64) -> Result<(), KnobError> {
+        self.knob.set(from, to)
+    }
+
+    fn look(&mut self) -> Result<Look, KnobError> {
+        let (at, samples) = (Instant::now(), self.ask()?);
+        let last = self.last.replace((at, samples));
+        let (before, after) = (last.as_ref(), self.last.as_ref());
+        let seen = before.zip(after).and_then(|((was, before), (at, after))| {
+            between(before, after, at.duration_since(*was).as_secs_f64().max(1e-3), self.per_request)
+        });
+        seen.ok_or_else(|| KnobError::Failed {
+            what: self.pages.iter().map(|p| p.url.as_str()).collect::<Vec<_>>().join(", "),
+            why: "counters have just begun".to_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(instance: &str, requests: f64, throttled: f64, quick: f64) -> Sample {
+        let mut sample = Sample::new(0.0, instance);
+        sample.set(Signal::Requests, requests);
+        sample.set(Signal::StoreThrottled, throttled);
+        sample.timings.insert(Timing::Request, vec![(0.01, quick), (0.1, requests)]);
+        sample
+    }
+
+    #[test]
+    fn instances_are_summed_and_a_restart_is_no_number() {
+        let before = [page("a", 100.0, 1.0, 100.0), page("b", 50.0, 0.0, 50.0)];
+        let after = [page("a", 200.0, 4.0, 190.0), page("b", 150.0, 0.0, 150.0)];
+        let look = between(&before, &after, 10.0, 0.5).expect("seen");
+        assert_eq!((look.units, look.throttled, look.p99_ms), (10.0, 3.0, Some(100.0)));
+        assert!(between(&after, &before, 10.0, 0.5).is_none());
+        assert!(between(&before[..1], &after, 10.0, 0.5).is_none(), "an instance that was not there before");
+    }
+}
