@@ -134,6 +134,15 @@ fn what_is_wrong_is_said_and_nobody_unknown_is_let_in() {
         ("GET", "/v1/recommendations/../../etc", &token, 404, "no-such-route"),
         ("DELETE", "/v1/recommendations/me", &token, 405, "GET only"),
         ("POST", "/recommendations", "a.b.c", 403, "AccessDeniedException"),
+        ("GET", "/v1/similar/a0?limit=2", &token, 200, "\"source\":\"list\""),
+        ("GET", "/v1/similar/nothing", &token, 404, "no-such-item"),
+        ("GET", "/v1/similar/a0", "", 401, "token-"),
+        ("GET", "/v1/events", &token, 405, "POST only"),
+        ("POST", "/v1/events", "a.b.c", 401, "token-refused"),
+        ("POST", "/v1/events", &token, 400, "bad-body"),
+        ("POST", "/v1/rank/me", &token, 400, "bad-body"),
+        ("POST", "/v1/forget/", &token, 400, "bad-id"),
+        ("GET", "/openapi.json", "", 200, "/v1/recommendations/{user_id}"),
         ("GET", "/health/ready", "", 200, "\"status\":\"ready\""),
         ("GET", "/metrics", "", 200, "serin_requests_total"),
     ] {
@@ -148,4 +157,164 @@ fn what_is_wrong_is_said_and_nobody_unknown_is_let_in() {
     let second = serin(home, &["serve", "--listen", &api.address, "--store", "embedded:store", "--items", "items.csv"]);
     let said = String::from_utf8_lossy(&second.stderr);
     assert!(second.status.code() == Some(2) && said.contains("--listen") && said.contains("in use"), "{said}");
+}
+
+/// The programmes of an answer, and its source.
+fn answered(api: &Api, path: &str, token: &str) -> (Vec<String>, String) {
+    let (status, body) = api.ask("GET", path, token, "");
+    assert_eq!(status, 200, "{body}");
+    let answer: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    let items = answer["items"].as_array().expect("items").iter();
+    let items = items.map(|i| i["itemId"].as_str().expect("an id").to_owned()).collect();
+    (items, answer["source"].as_str().expect("a source").to_owned())
+}
+
+#[test]
+fn a_viewing_shows_in_the_next_answer_on_every_replica_and_a_withdrawal_too() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let home = dir.path();
+    write_data(home, "a");
+    train_and_publish(home, "model");
+    let flags = ["--store", "embedded:store", "--model", "model", "--items", "items.csv"];
+    let (api, replica) = (Api::start(home, &flags), Api::start(home, &flags));
+    let token = done(home, &["token"]);
+    let new = "/v1/recommendations/somebody-new?limit=3";
+    assert_eq!(answered(&api, new, &token).1, "popular");
+    let (status, body) = api.ask("POST", "/v1/events", &token, r#"{"user":"somebody-new","item":"b1","value":0.9}"#);
+    assert!(status == 202 && body.contains("\"accepted\":1"), "{status} {body}");
+    let fresh = answered(&api, new, &token);
+    assert_eq!(fresh.1, "live");
+    assert!(fresh.0.iter().all(|item| item.starts_with('b') && item != "b1"), "{fresh:?}");
+    let told = (0..100).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        answered(&replica, new, &token) == fresh
+    });
+    assert!(told, "the other replica does not know of the viewing");
+    let (_, ranked) = api.ask("POST", "/v1/rank/somebody-new", &token, r#"{"items":["a0","b2","unknown","a1","b3"]}"#);
+    let ranked: serde_json::Value = serde_json::from_str(&ranked).expect("JSON");
+    let order: Vec<_> = ranked["items"].as_array().expect("items").iter().map(|i| i["itemId"].to_string()).collect();
+    assert!(order[0].contains('b') && order[1].contains('b') && order[4].contains("unknown"), "{ranked}");
+    assert!(answered(&api, "/v1/similar/b1?limit=4", &token).0.iter().all(|item| item.starts_with('b')));
+
+    // Consent taken back: what everybody gets, at once, everywhere, and nothing of theirs is taken in or trained on again.
+    assert_eq!(answered(&api, "/v1/recommendations/me", &token).1, "list");
+    assert_eq!(api.ask("POST", "/v1/forget/me", &token, "").0, 202);
+    assert_eq!(answered(&api, "/v1/recommendations/me", &token).1, "popular");
+    let (_, body) = api.ask("POST", "/v1/events", &token, r#"{"user":"me","item":"b1"}"#);
+    assert!(body.contains("\"accepted\":0") && body.contains("\"without_consent\":1"), "{body}");
+    let told = (0..100).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        answered(&replica, "/v1/recommendations/me", &token).1 == "popular"
+    });
+    assert!(told, "the other replica does not know of the withdrawal");
+    assert!(api.ask("GET", "/metrics", "", "").1.contains("\nserin_forgotten_total 1\n"));
+    drop((api, replica));
+    train_and_publish(home, "without");
+    let lists = done(home, &["recommend", "--model", "without", "--out", "lists.csv"]);
+    assert!(!std::fs::read_to_string(home.join("lists.csv")).expect("lists").contains("me,"), "{lists}");
+    let again = Api::start(home, &["--model", "model", "--items", "items.csv"]);
+    assert_eq!(answered(&again, "/v1/recommendations/me", &token).1, "popular", "a new start remembers");
+}
+
+#[test]
+fn who_did_not_agree_has_no_list() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let home = dir.path();
+    write_data(home, "a");
+    std::fs::write(home.join("users.csv"), "USER_ID,CONSENT\nme,false\nu1,true\n").expect("written");
+    done(home, &["train", "--interactions", "interactions.csv", "--out", "model", "--rank", "4"]);
+    let publish = ["publish", "--json", "--model", "model", "--items", "items.csv", "--store", "embedded:store"];
+    let all: serde_json::Value = serde_json::from_str(&done(home, &publish)).expect("JSON");
+    assert_eq!((&all["lists"], &all["without_consent"]), (&21.into(), &0.into()), "{all}");
+    let some = done(home, &[&publish[..], &["--users", "users.csv"]].concat());
+    let some: serde_json::Value = serde_json::from_str(&some).expect("JSON");
+    assert_eq!((&some["lists"], &some["without_consent"]), (&1.into(), &20.into()), "{some}");
+    let api = Api::start(home, &["--store", "embedded:store", "--items", "items.csv", "--users", "users.csv"]);
+    let token = done(home, &["token"]);
+    let source = |viewer: &str| answered(&api, &format!("/v1/recommendations/{viewer}"), &token).1;
+    assert_eq!((source("me"), source("u1")), ("popular".to_owned(), "list".to_owned()));
+    let (_, body) = api.ask("POST", "/v1/events", &token, r#"[{"user":"me","item":"a1"},{"user":"u1","item":"a1"}]"#);
+    assert!(body.contains("\"accepted\":1") && body.contains("\"without_consent\":1"), "{body}");
+}
+
+#[test]
+fn named_filters_of_the_personalize_wire_take_parameters() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let home = dir.path();
+    write_data(home, "a");
+    train_and_publish(home, "model");
+    let expressions = "one = 'INCLUDE ItemID WHERE Items.CHANNEL IN ($CHANNEL)'\nnone = 'EXCLUDE ItemID WHERE Items.CHANNEL IN (\"a\",\"b\")'\n";
+    std::fs::write(home.join("filters.toml"), expressions).expect("written");
+    let flags = ["--store", "embedded:store", "--items", "items.csv", "--filters", "filters.toml"];
+    let api = Api::start(home, &flags);
+    let token = done(home, &["token"]);
+    let ask = |path: &str, more: &str| {
+        let body = format!(r#"{{"campaignArn":"arn:c","userId":"u0",{more}}}"#);
+        api.ask("POST", path, &token, &body)
+    };
+    let named = |name: &str| format!(r#""filterArn":"arn:aws:personalize:eu-west-1:1:filter/{name}""#);
+    let (one, none, other) = (named("one"), named("none"), named("other"));
+    let given = format!(r#"{one},"filterValues":{{"CHANNEL":"\"b\""}}"#);
+    for _ in 0..2 {
+        let (status, body) = ask("/recommendations", &given);
+        assert!(status == 200 && body.contains("\"b0\"") && !body.contains("\"a"), "{body}");
+    }
+    assert_eq!(ask("/recommendations", &none).1.split(",\"rec").next(), Some("{\"itemList\":[]"));
+    let ranking = format!(r#""inputList":["a0","b1","b2"],{given}"#);
+    let (_, body) = ask("/personalize-ranking", &ranking);
+    assert!(body.contains("\"b1\"") && !body.contains("\"a0\""), "{body}");
+    for (more, status, says) in
+        [(other.as_str(), 404, "ResourceNotFoundException"), (&one, 400, "filterValues lacks CHANNEL")]
+    {
+        let (found, body) = ask("/recommendations", more);
+        assert!(found == status && body.contains(says), "{found} {body}");
+    }
+    std::fs::write(home.join("filters.toml"), "bad = 'INCLUDE ItemID WHERE Items.CHANEL IN (\"a\")'").expect("written");
+    let refused = serin(home, &[&["serve", "--listen", "127.0.0.1:0"], &flags[..]].concat());
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(2) && said.contains("did you mean CHANNEL?"), "{said}");
+}
+
+/// A signing key, and its public half as a key set.
+fn signing_key(kid: &str) -> (jsonwebtoken::EncodingKey, String) {
+    use jsonwebtoken::{Algorithm, EncodingKey, jwk::Jwk};
+    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).expect("a key");
+    let key = EncodingKey::from_ec_pem(pair.serialize_pem().as_bytes()).expect("a key");
+    let mut jwk = Jwk::from_encoding_key(&key, Algorithm::ES256).expect("a public key");
+    jwk.common.key_id = Some(kid.to_owned());
+    let set = serde_json::json!({"keys": [jwk]}).to_string();
+    (key, set)
+}
+
+#[test]
+fn public_keys_are_rotated_while_serving() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let home = dir.path();
+    write_data(home, "a");
+    train_and_publish(home, "model");
+    let ((first, first_set), (second, second_set)) = (signing_key("one"), signing_key("two"));
+    std::fs::write(home.join("keys.json"), &first_set).expect("written");
+    let flags = ["--store", "embedded:store", "--items", "items.csv", "--jwks", "keys.json", "--platform", "sixplay"];
+    let api = Api::start(home, &flags);
+    let token = |key: &jsonwebtoken::EncodingKey, kid: &str, platform: &str| {
+        let header = jsonwebtoken::Header {
+            kid: Some(kid.to_owned()),
+            ..jsonwebtoken::Header::new(jsonwebtoken::Algorithm::ES256)
+        };
+        let claims = serde_json::json!({"exp": 4_000_000_000_u64, "platform": platform});
+        jsonwebtoken::encode(&header, &claims, key).expect("signed")
+    };
+    let status = |token: &str| api.ask("GET", "/v1/popular", token, "").0;
+    let (old, new) = (token(&first, "one", "sixplay"), token(&second, "two", "sixplay"));
+    assert_eq!((status(&old), status(&new)), (200, 401));
+    assert_eq!(status(&token(&first, "one", "videoland")), 401, "another platform's token");
+    assert_eq!(status(&token(&second, "one", "sixplay")), 401, "another key under a known name");
+    assert_eq!(status(&done(home, &["token", "--platform", "sixplay"])), 401, "the shared secret has no say");
+    std::fs::write(home.join("keys.json"), "{broken").expect("written");
+    std::fs::write(home.join("keys.json"), &second_set).expect("written");
+    let rotated = (0..500).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        status(&new) == 200
+    });
+    assert!(rotated && status(&old) == 401);
 }

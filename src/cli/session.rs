@@ -10,6 +10,7 @@ use super::headless;
 use crate::run::director::{self, Running, Setting};
 use crate::run::error::RunError;
 use crate::run::job::Job;
+use crate::serve::recent;
 use crate::stop::Stop;
 
 pub struct Session {
@@ -38,6 +39,16 @@ impl Session {
         let reports = out.unwrap_or(Path::new("reports")).to_owned();
         let setting = Setting { home: self.home.clone(), reports, command: command_line() };
         director::start(job, &setting, self.stop.clone())
+    }
+
+    /// Returns the file of viewers who took their consent back: the one asked for, else what `serin serve` keeps here.
+    pub fn withdrawn(&self, asked: Option<PathBuf>) -> Option<PathBuf> {
+        asked.or_else(|| Some(recent::withdrawals(&self.live_folder())).filter(|path| path.is_file()))
+    }
+
+    /// Returns where viewings and withdrawals that came in while serving are kept, where nobody says otherwise.
+    pub fn live_folder(&self) -> PathBuf {
+        self.home.join("live")
     }
 
     /// Prints what an instant command found: the document with `--json`, else its lines.

@@ -49,19 +49,54 @@ impl Consent {
         Ok(consent)
     }
 
+    /// Takes consent back from everybody in the file of withdrawals that `serin serve` keeps; returns how many.
+    pub fn withdraw(&mut self, path: &Path) -> Result<usize, ModelError> {
+        let file = CsvFile::open(path)?;
+        let id = file.needed("USER_ID")?;
+        for (_, row) in &file.rows {
+            self.withdraw_one(&row[id]);
+        }
+        Ok(file.rows.len())
+    }
+
+    fn withdraw_one(&mut self, viewer: &str) {
+        let index = self.users.add(viewer) as usize;
+        self.agreed.resize(self.users.len(), false);
+        self.agreed[index] = false;
+    }
+
     /// Whether consent is known at all.
     pub fn asked(&self) -> bool {
         self.asked
     }
 
     pub fn of(&self, viewer: &str) -> Answer {
-        if !self.asked {
-            return Answer::Yes;
-        }
         match self.users.find(viewer) {
             Some(i) if self.agreed[i as usize] => Answer::Yes,
             Some(_) => Answer::No,
-            None => Answer::Unknown,
+            None if self.asked => Answer::Unknown,
+            None => Answer::Yes,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_withdrew_has_not_agreed_whatever_the_users_file_says() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (users, gone) = (dir.path().join("users.csv"), dir.path().join("forgotten.csv"));
+        std::fs::write(&users, "USER_ID,CONSENT\na,true\nb,true\n").expect("written");
+        std::fs::write(&gone, "USER_ID,AT\nb,1\nc,2\n").expect("written");
+        let mut known = Consent::read(&users).expect("reads");
+        let mut unknown = Consent::default();
+        assert_eq!(known.withdraw(&gone).expect("reads"), 2);
+        assert_eq!(unknown.withdraw(&gone).expect("reads"), 2);
+        let of = |c: &Consent| ["a", "b", "c", "d"].map(|v| c.of(v));
+        assert_eq!(of(&known), [Answer::Yes, Answer::No, Answer::No, Answer::Unknown]);
+        assert_eq!(of(&unknown), [Answer::Yes, Answer::No, Answer::No, Answer::Yes]);
+        assert!(!unknown.asked());
     }
 }

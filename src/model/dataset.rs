@@ -21,6 +21,8 @@ pub struct Source {
     pub interactions: Vec<PathBuf>,
     pub items: Option<PathBuf>,
     pub users: Option<PathBuf>,
+    /// Who took consent back, whatever the users file says.
+    pub withdrawn: Option<PathBuf>,
     pub format: Format,
     pub event: EventValue,
     /// Leaves out what is older than this, counted back from the newest viewing.
@@ -103,7 +105,8 @@ impl Told {
 
 impl Dataset {
     pub fn read(source: &Source, stop: &Stop, tell: Tell) -> Result<Self, ModelError> {
-        let consent = source.users.as_deref().map(Consent::read).transpose()?.unwrap_or_default();
+        let mut consent = source.users.as_deref().map(Consent::read).transpose()?.unwrap_or_default();
+        source.withdrawn.as_deref().map(|path| consent.withdraw(path)).transpose()?;
         let durations = match (source.event, &source.items) {
             (EventValue::Seconds, Some(items)) => Some(Durations::read(items)?),
             (EventValue::Seconds, None) => {

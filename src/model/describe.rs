@@ -72,6 +72,7 @@ pub fn describe(folder: &Path, stop: &Stop, tell: Tell) -> Result<Description, M
         interactions: vec![interactions],
         items: None,
         users: None,
+        withdrawn: None,
         format: Format::Personalize,
         event,
         since: None,

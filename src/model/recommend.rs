@@ -3,10 +3,12 @@
 use rayon::prelude::*;
 
 use super::als;
+use super::convention::Weights;
 use super::error::ModelError;
 use super::files::Model;
 use super::kernel::{TOGETHER, padded};
 use super::score::{Scores, highest};
+use super::tiles::Tiles;
 use crate::stop::Stop;
 
 /// Viewers scored before their lists are handed over.
@@ -31,10 +33,53 @@ pub fn lists_of(
     viewers: &[u32],
     top: usize,
     stop: &Stop,
+    each: impl FnMut(u32, &[(u32, f32)]),
+) -> Result<(), ModelError> {
+    in_groups(model.tiles(), viewers, |v| (model.viewer_factors(v), model.seen(v)), top, stop, each)
+}
+
+/// Makes each programme's list of the most similar ones, by the angle between their factors, and hands them over in
+/// the programmes' order.
+pub fn similar_lists(
+    model: &Model,
+    top: usize,
+    threads: usize,
+    stop: &Stop,
+    each: impl FnMut(u32, &[(u32, f32)]) + Send,
+) -> Result<(), ModelError> {
+    let rank = model.rank();
+    let directions = directions(model);
+    let tiles = Tiles::of(&directions, rank);
+    let all: Vec<u32> = (0..model.programmes() as u32).collect();
+    let of = |p: u32| {
+        let own = std::slice::from_ref(&all[p as usize]);
+        (&directions[p as usize * rank..][..rank], own)
+    };
+    pool(threads)?.install(|| in_groups(&tiles, &all, of, top, stop, each))
+}
+
+/// Returns the programmes' factors, each of length one; a programme without any stays zero.
+pub fn directions(model: &Model) -> Vec<f32> {
+    let mut directions = model.programme_factors().to_vec();
+    for row in directions.chunks_mut(model.rank()) {
+        let length = row.iter().map(|f| f * f).sum::<f32>().sqrt();
+        if length > 0.0 {
+            row.iter_mut().for_each(|f| *f /= length);
+        }
+    }
+    directions
+}
+
+/// Scores rows against tiles, some at a time, in parallel; `of` says a row's factors and what its list leaves out.
+fn in_groups<'a>(
+    tiles: &Tiles,
+    rows: &[u32],
+    of: impl Fn(u32) -> (&'a [f32], &'a [u32]) + Sync,
+    top: usize,
+    stop: &Stop,
     mut each: impl FnMut(u32, &[(u32, f32)]),
 ) -> Result<(), ModelError> {
-    let tiles = model.tiles();
-    for some in viewers.chunks(AT_ONCE) {
+    for some in rows.chunks(AT_ONCE) {
         if stop.requested() {
             return Err(ModelError::Stopped);
         }
@@ -43,9 +88,9 @@ pub fn lists_of(
             .map_init(
                 || Scores::new(tiles),
                 |scores, group| {
-                    scores.score(tiles, group.iter().map(|v| (model.viewer_factors(*v), model.seen(*v))));
+                    scores.score(tiles, group.iter().map(|row| of(*row)));
                     let list = |i| {
-                        let mut best = Vec::with_capacity(top.min(model.programmes()) + 1);
+                        let mut best = Vec::with_capacity(top.min(tiles.programmes) + 1);
                         highest(scores.of(i, tiles), top, &mut best);
                         best
                     };
@@ -70,18 +115,39 @@ pub fn top_for(factors: &[f32], model: &Model, seen: &[u32], top: usize) -> Vec<
 
 /// Returns the factors of a viewer from their viewings (programme, value as in training), as training would have solved them.
 pub fn fold_in(model: &Model, viewings: &[(u32, f32)]) -> Vec<f32> {
-    let training = model.training();
-    let (rank, stride) = (model.rank(), padded(model.rank()));
-    let mut other = vec![0.0; model.programmes() * stride];
-    for (to, from) in other.chunks_mut(stride).zip(model.programme_factors().chunks(rank)) {
-        to[..rank].copy_from_slice(from);
+    FoldIn::new(model).factors(viewings)
+}
+
+/// What solving for a viewer who was not there in training needs of a model; made once, asked often.
+#[derive(Debug)]
+pub struct FoldIn {
+    programmes: Vec<f32>,
+    gram: Vec<f32>,
+    weights: Weights,
+    rank: usize,
+    stride: usize,
+}
+
+impl FoldIn {
+    pub fn new(model: &Model) -> Self {
+        let training = model.training();
+        let (rank, stride) = (model.rank(), padded(model.rank()));
+        let mut programmes = vec![0.0; model.programmes() * stride];
+        for (to, from) in programmes.chunks_mut(stride).zip(model.programme_factors().chunks(rank)) {
+            to[..rank].copy_from_slice(from);
+        }
+        let weights = training.convention.weights(training.alpha, training.regularization);
+        let gram = als::gram(&programmes, weights.unseen, stride);
+        Self { programmes, gram, weights, rank, stride }
     }
-    let weights = training.convention.weights(training.alpha, training.regularization);
-    let gram = als::gram(&other, weights.unseen, stride);
-    let (columns, values): (Vec<u32>, Vec<f32>) = viewings.iter().copied().unzip();
-    let mut factors = als::solve_one(&other, &gram, &weights, &columns, &values, stride);
-    factors.truncate(rank);
-    factors
+
+    /// Returns the factors of somebody with these viewings.
+    pub fn factors(&self, viewings: &[(u32, f32)]) -> Vec<f32> {
+        let (columns, values): (Vec<u32>, Vec<f32>) = viewings.iter().copied().unzip();
+        let mut factors = als::solve_one(&self.programmes, &self.gram, &self.weights, &columns, &values, self.stride);
+        factors.truncate(self.rank);
+        factors
+    }
 }
 
 /// Returns a pool of `threads` threads; 0 is one a core.

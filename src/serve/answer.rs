@@ -1,55 +1,157 @@
 //! One viewer's answer: their list, or the popular one, through the filter, as JSON text.
 
-use std::collections::HashMap;
 use std::io::Write as _;
 use std::time::Instant;
 
-use super::live::Room;
+use super::live::{Live, Room};
 use super::meter::{Meter, Source};
+use super::recent::Recent;
+use super::store::{List, similar_key};
 use super::wish::Wish;
 use super::world::{GONE, World};
+use crate::model::consent::Answer as Consented;
 
-/// What an answer was made of, and its items as `{..},{..}`.
+/// What an answer was made of, and how many items it has.
 pub struct Answer {
     pub source: Source,
     pub degraded: bool,
     pub items: usize,
 }
 
+/// Whose answer it is, and what it is made from.
+#[derive(Clone, Copy)]
+pub struct Asking<'a> {
+    pub world: &'a World,
+    pub meter: &'a Meter,
+    pub recent: &'a Recent,
+    pub viewer: &'a str,
+}
+
+/// What the store said.
+#[derive(Clone, Copy)]
+pub enum Found<'a> {
+    List(List<'a>),
+    Nobody,
+    Failed,
+}
+
+impl Asking<'_> {
+    /// Whether nothing of this viewer may be used: no consent, or withdrawn.
+    pub fn is_withheld(&self) -> bool {
+        self.world.consent.of(self.viewer) != Consented::Yes
+            || self.recent.of(self.viewer, |past| past.forgotten).unwrap_or(false)
+    }
+
+    /// Returns factors that know more than the list does: of a viewer who watched something since.
+    pub fn fresh_factors(&self, room: &mut Room) -> Option<Vec<f32>> {
+        room.watched.clear();
+        let index = |id: &str| self.world.catalogue.index(id);
+        self.recent.of(self.viewer, |past| {
+            room.watched.extend(past.viewings.iter().filter_map(|v| index(&v.0)));
+            let live = self.world.live.as_ref().filter(|_| !past.viewings.is_empty())?;
+            live.factors(self.viewer, Some(past))
+        })?
+    }
+
+    /// Reads the viewer's list.
+    pub fn read<'b>(&self, scratch: &'b mut Vec<u8>) -> Found<'b> {
+        read(self.world, self.meter, self.viewer, scratch)
+    }
+}
+
+fn read<'b>(world: &World, meter: &Meter, key: &str, scratch: &'b mut Vec<u8>) -> Found<'b> {
+    let Some(shelf) = &world.shelf else { return Found::Nobody };
+    let began = Instant::now();
+    let found = shelf.generation.find(key, scratch);
+    meter.store_read(began.elapsed(), found.is_ok());
+    match found {
+        Ok(Some(list)) => Found::List(list),
+        Ok(None) => Found::Nobody,
+        Err(error) => {
+            tracing::warn!(%error, "the store failed; the popular list is answered");
+            Found::Failed
+        }
+    }
+}
+
 /// Picks the items for one viewer and appends them to `out`; a failing store gives the popular ones, marked.
 pub fn recommend(
-    world: &World,
-    meter: &Meter,
-    viewer: &str,
+    asking: &Asking<'_>,
     wish: &Wish,
     scratch: &mut Vec<u8>,
     room: &mut Room,
     out: &mut Vec<u8>,
 ) -> Answer {
-    let mut degraded = false;
-    if let Some(shelf) = &world.shelf {
-        let began = Instant::now();
-        let found = shelf.generation.find(viewer, scratch);
-        meter.store_read(began.elapsed(), found.is_ok());
-        match found {
-            Ok(Some(list)) => {
-                let programmes = list.iter().map(|(n, s)| (shelf.programme(n), s));
-                let items = write_items(world, programmes, wish, out);
-                return Answer { source: Source::List, degraded, items };
-            }
-            Ok(None) => {}
-            Err(error) => {
-                degraded = true;
-                tracing::warn!(%error, "the store failed; the popular list is answered");
-            }
+    let world = asking.world;
+    room.watched.clear();
+    if asking.is_withheld() {
+        return popular(world, wish, room, false, out);
+    }
+    if let (Some(live), Some(factors)) = (&world.live, asking.fresh_factors(room)) {
+        return score(asking, live, &factors, wish, room, false, out);
+    }
+    let degraded = match (asking.read(scratch), &world.shelf) {
+        (Found::List(list), Some(shelf)) => {
+            let programmes = list.iter().map(|(n, s)| (shelf.programme(n), s));
+            let items = write_items(world, programmes, wish, &room.watched, out);
+            return Answer { source: Source::List, degraded: false, items };
         }
+        (Found::Failed, _) => true,
+        _ => false,
+    };
+    if let Some(live) = &world.live
+        && let Some(factors) = live.factors(asking.viewer, None)
+    {
+        return score(asking, live, &factors, wish, room, degraded, out);
     }
-    if world.live.as_ref().is_some_and(|live| live.recommend(viewer, wish, room)) {
-        let items = write_items(world, room.best.iter().copied(), wish, out);
-        return Answer { source: Source::Live, degraded, items };
-    }
-    let items = write_items(world, world.popular.iter().copied(), wish, out);
+    popular(world, wish, room, degraded, out)
+}
+
+fn score(
+    asking: &Asking<'_>,
+    live: &Live,
+    factors: &[f32],
+    wish: &Wish,
+    room: &mut Room,
+    degraded: bool,
+    out: &mut Vec<u8>,
+) -> Answer {
+    live.recommend(asking.viewer, factors, wish, room);
+    let items = write_items(asking.world, room.best.iter().copied(), wish, &[], out);
+    Answer { source: Source::Live, degraded, items }
+}
+
+/// Picks what everybody gets.
+pub fn popular(world: &World, wish: &Wish, room: &Room, degraded: bool, out: &mut Vec<u8>) -> Answer {
+    let items = write_items(world, world.popular.iter().copied(), wish, &room.watched, out);
     Answer { source: Source::Popular, degraded, items }
+}
+
+/// Picks the programmes most like one: by the model that is held, else by what was published; popular ones where
+/// neither knows it.
+pub fn similar(
+    world: &World,
+    meter: &Meter,
+    index: u32,
+    wish: &Wish,
+    scratch: &mut Vec<u8>,
+    room: &mut Room,
+    out: &mut Vec<u8>,
+) -> Answer {
+    room.watched.clear();
+    room.watched.push(index);
+    if world.live.as_ref().is_some_and(|live| live.similar(index, wish, room)) {
+        let items = write_items(world, room.best.iter().copied(), wish, &[], out);
+        return Answer { source: Source::Live, degraded: false, items };
+    }
+    match (read(world, meter, &similar_key(world.catalogue.id(index)), scratch), &world.shelf) {
+        (Found::List(list), Some(shelf)) => {
+            let programmes = list.iter().map(|(n, s)| (shelf.programme(n), s));
+            let items = write_items(world, programmes, wish, &[], out);
+            Answer { source: Source::List, degraded: false, items }
+        }
+        (found, _) => popular(world, wish, room, matches!(found, Found::Failed), out),
+    }
 }
 
 /// Appends what passes the filter, at most the limit; returns how many.
@@ -57,11 +159,12 @@ pub fn write_items(
     world: &World,
     programmes: impl Iterator<Item = (u32, f32)>,
     wish: &Wish,
+    without: &[u32],
     out: &mut Vec<u8>,
 ) -> usize {
     let mut items = 0;
     for (programme, score) in programmes {
-        if programme == GONE || !wish.wants(programme) {
+        if programme == GONE || !wish.wants(programme) || without.contains(&programme) {
             continue;
         }
         if items > 0 {
@@ -78,35 +181,54 @@ pub fn write_items(
     items
 }
 
-/// Orders `items` for a viewer: those of the viewer's list by its scores, the others after them as they came.
-pub fn rank<'i>(
-    world: &World,
-    meter: &Meter,
-    viewer: &str,
-    items: &'i [String],
-    scratch: &mut Vec<u8>,
-) -> Vec<(&'i str, Option<f32>)> {
-    let mut scores = HashMap::new();
-    if let Some(shelf) = &world.shelf {
-        let began = Instant::now();
-        let found = shelf.generation.find(viewer, scratch);
-        meter.store_read(began.elapsed(), found.is_ok());
-        if let Ok(Some(list)) = found {
-            scores.extend(list.iter().map(|(n, s)| (shelf.programme(n), s)));
+/// Items in a viewer's order, and what the order was made of.
+pub struct Ranked<'i> {
+    pub items: Vec<(&'i str, Option<f32>)>,
+    pub source: Source,
+    pub degraded: bool,
+}
+
+/// Orders `items` for a viewer: by live scores, else by those of their list, else by popularity; the others after them
+/// as they came.
+pub fn rank<'i>(asking: &Asking<'_>, items: &'i [String], scratch: &mut Vec<u8>, room: &mut Room) -> Ranked<'i> {
+    let world = asking.world;
+    let mut degraded = false;
+    let index = |id: &String| world.catalogue.index(id);
+    let sorted = |score: &dyn Fn(u32) -> Option<f32>| {
+        let mut ranked: Vec<_> = items.iter().map(|id| (id.as_str(), index(id).and_then(score))).collect();
+        ranked.sort_by(|a, b| b.1.unwrap_or(f32::MIN).total_cmp(&a.1.unwrap_or(f32::MIN)));
+        ranked
+    };
+    let of_list = |list: &[(u32, f32)]| sorted(&|i| list.iter().find(|(p, _)| *p == i).map(|(_, s)| *s));
+    if !asking.is_withheld() {
+        if let Some(live) = &world.live
+            && let Some(factors) = asking.fresh_factors(room).or_else(|| live.factors(asking.viewer, None))
+        {
+            let items = sorted(&|i| live.score_one(&factors, i));
+            return Ranked { items, source: Source::Live, degraded };
+        }
+        match (asking.read(scratch), &world.shelf) {
+            (Found::List(list), Some(shelf)) => {
+                let list: Vec<_> = list.iter().map(|(n, s)| (shelf.programme(n), s)).collect();
+                return Ranked { items: of_list(&list), source: Source::List, degraded };
+            }
+            (found, _) => degraded = matches!(found, Found::Failed),
         }
     }
-    if let Some(live) = &world.live
-        && let Some(known) = live.model.viewer_index(viewer)
-    {
-        // The model scores every programme, so that no list is needed.
-        let mut all = Vec::new();
-        live.score(known, &mut all);
-        scores.extend((0..).zip(all).map(|(p, s)| (live.programme(p), s)));
+    Ranked { items: of_list(&world.popular), source: Source::Popular, degraded }
+}
+
+/// Appends ranked items as `{..},{..}`.
+pub fn write_ranked(items: &[(&str, Option<f32>)], out: &mut Vec<u8>) {
+    for (at, (item, score)) in items.iter().enumerate() {
+        out.extend_from_slice(if at > 0 { b",{\"itemId\":" } else { b"{\"itemId\":" });
+        write_text(item, out);
+        if let Some(score) = score {
+            out.extend_from_slice(b",\"score\":");
+            write_score(*score, out);
+        }
+        out.push(b'}');
     }
-    let score = |id: &String| world.catalogue.index(id).and_then(|programme| scores.get(&programme).copied());
-    let mut ranked: Vec<_> = items.iter().map(|id| (id.as_str(), score(id))).collect();
-    ranked.sort_by(|a, b| b.1.unwrap_or(f32::MIN).total_cmp(&a.1.unwrap_or(f32::MIN)));
-    ranked
 }
 
 /// Six digits after the point; what they cannot hold is written out in full.

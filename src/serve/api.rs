@@ -16,15 +16,18 @@ use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
-use super::answer::{self, Answer};
+use super::answer::{self, Answer, Asking, Ranked};
 use super::auth::{Gate, Remembered};
 use super::catalogue::Catalogue;
 use super::limiter::Limiter;
 use super::live::Room;
 use super::meter::{Meter, Route};
 use super::personalize;
+use super::posts;
 use super::practice::Practice;
 use super::problem::{Problem, Reply};
+use super::recent::Recent;
+use super::routes::{self, route};
 use super::wish::{self, Wish};
 use super::world::World;
 
@@ -39,6 +42,8 @@ pub struct Api {
     pub gate: ArcSwap<Gate>,
     pub world: ArcSwap<World>,
     pub meter: Meter,
+    /// What came in since the lists were made.
+    pub recent: Recent,
     /// The campaign's requests a second, when it has a wall.
     pub quota: Option<Mutex<Limiter>>,
     /// The limit of the store's table, where it is practised.
@@ -124,16 +129,37 @@ impl Worker {
                 reply
             }));
         }
-        let reply = if request.method() == Method::GET || request.method() == Method::HEAD {
-            self.get(route, rest, &request).unwrap_or_else(|problem| problem.reply())
-        } else if route == Route::Practice && self.api.practice.is_some() {
-            self.practise(&request).unwrap_or_else(|problem| problem.reply())
-        } else if route == Route::None {
-            Problem::no_route(request.uri().path()).reply()
-        } else {
-            Problem::wrong_method("GET")
+        let reply = match (routes::method(route), request.method()) {
+            _ if route == Route::None => Problem::no_route(request.uri().path()).reply(),
+            (Method::GET, &Method::GET | &Method::HEAD) => {
+                self.get(route, rest, &request).unwrap_or_else(|problem| problem.reply())
+            }
+            (Method::POST, &Method::POST) => {
+                let (worker, rest) = (Rc::clone(self), rest.to_owned());
+                return Pending::Later(Box::pin(async move {
+                    let reply = worker.post(route, &rest, request).await.unwrap_or_else(|problem| problem.reply());
+                    worker.api.meter.answered(route, reply.status().as_u16(), began.elapsed());
+                    reply
+                }));
+            }
+            _ if route == Route::Practice && self.api.practice.is_some() => {
+                self.practise(&request).unwrap_or_else(|problem| problem.reply())
+            }
+            (Method::POST, _) => Problem::wrong_method("POST"),
+            _ => Problem::wrong_method("GET"),
         };
         self.now(route, began, reply)
+    }
+
+    async fn post(&self, route: Route, rest: &str, request: Request<Incoming>) -> Result<Reply, Problem> {
+        self.let_in(&request)?;
+        let viewer = if route == Route::Events { None } else { Some(wish::read_id(rest)?) };
+        let body = personalize::read_body(request.into_body()).await?;
+        match (route, viewer) {
+            (Route::Rank, Some(viewer)) => posts::rank(self, &viewer, &body),
+            (Route::Forget, Some(viewer)) => posts::forget(self, &viewer),
+            _ => posts::events(self, &body),
+        }
     }
 
     fn now(&self, route: Route, began: Instant, reply: Reply) -> Pending {
@@ -153,6 +179,14 @@ impl Worker {
             Route::Popular => {
                 self.let_in(request)?;
                 self.popular(query)
+            }
+            Route::Similar => {
+                self.let_in(request)?;
+                self.similar(&wish::read_id(rest)?, query)
+            }
+            Route::Openapi => {
+                let document = routes::openapi(self.api.world.load().catalogue.columns());
+                Ok(json(document.to_string().into_bytes()))
             }
             Route::Health => self.health(rest).ok_or_else(|| Problem::no_route(request.uri().path())),
             Route::Metrics => Ok(self.metrics()),
@@ -185,7 +219,7 @@ impl Worker {
         let mut memory = self.memory.borrow_mut();
         let wish = memory.wish(&world, query)?;
         let Memory { scratch, room, .. } = &mut *memory;
-        let answer = answer::recommend(&world, &self.api.meter, viewer, &wish, scratch, room, &mut body);
+        let answer = answer::recommend(&self.asking(&world, viewer), &wish, scratch, room, &mut body);
         Ok(self.finish(&world, &answer, body))
     }
 
@@ -197,8 +231,7 @@ impl Worker {
         let mut body = b"{\"user\":".to_vec();
         answer::write_text(&wish::read_id(rest)?, &mut body);
         body.extend_from_slice(b",\"items\":[");
-        let items = answer::write_items(&world, world.popular.iter().copied(), &wish, &mut body);
-        let answer = Answer { source: super::meter::Source::Popular, degraded: true, items };
+        let answer = answer::popular(&world, &wish, &Room::default(), true, &mut body);
         Ok(self.finish(&world, &answer, body))
     }
 
@@ -225,13 +258,33 @@ impl Worker {
         table.map(json).map_err(|e| Problem::bad_request("no-table", e.to_string()))
     }
 
+    fn similar(&self, item: &str, query: &str) -> Result<Reply, Problem> {
+        let world = self.api.world.load();
+        let index = world.catalogue.index(item).ok_or_else(|| {
+            let detail = "the catalogue holds no such programme";
+            Problem::new(StatusCode::NOT_FOUND, "no-such-item", detail)
+        })?;
+        let mut body = Vec::with_capacity(2048);
+        body.extend_from_slice(b"{\"item\":");
+        answer::write_text(item, &mut body);
+        body.extend_from_slice(b",\"items\":[");
+        let mut memory = self.memory.borrow_mut();
+        let wish = memory.wish(&world, query)?;
+        let Memory { scratch, room, .. } = &mut *memory;
+        let answer = answer::similar(&world, &self.api.meter, index, &wish, scratch, room, &mut body);
+        Ok(self.finish(&world, &answer, body))
+    }
+
+    fn asking<'a>(&'a self, world: &'a World, viewer: &'a str) -> Asking<'a> {
+        Asking { world, meter: &self.api.meter, recent: &self.api.recent, viewer }
+    }
+
     fn popular(&self, query: &str) -> Result<Reply, Problem> {
         let world = self.api.world.load();
         let wish = self.memory.borrow_mut().wish(&world, query)?;
         let mut body = Vec::with_capacity(2048);
         body.extend_from_slice(b"{\"items\":[");
-        let items = answer::write_items(&world, world.popular.iter().copied(), &wish, &mut body);
-        let answer = Answer { source: super::meter::Source::Popular, degraded: false, items };
+        let answer = answer::popular(&world, &wish, &Room::default(), false, &mut body);
         Ok(self.finish(&world, &answer, body))
     }
 
@@ -249,14 +302,29 @@ impl Worker {
     pub fn pick(&self, world: &World, viewer: &str, wish: &Wish, out: &mut Vec<u8>) -> Answer {
         let mut memory = self.memory.borrow_mut();
         let Memory { scratch, room, .. } = &mut *memory;
-        let answer = answer::recommend(world, &self.api.meter, viewer, wish, scratch, room, out);
+        let answer = answer::recommend(&self.asking(world, viewer), wish, scratch, room, out);
         self.api.meter.recommended(answer.source, answer.items, answer.degraded);
         answer
     }
 
+    /// Returns the wish of a filter on the Personalize wire, made once for its values.
+    pub fn remembered<E>(
+        &self,
+        world: &World,
+        key: &str,
+        make: impl FnOnce() -> Result<Wish, E>,
+    ) -> Result<Rc<Wish>, E> {
+        // A query string has no zero byte, so that the two kinds of keys never meet.
+        self.memory.borrow_mut().remembered(world, key, make)
+    }
+
     /// Orders items for a viewer.
-    pub fn rank<'i>(&self, world: &World, viewer: &str, items: &'i [String]) -> Vec<(&'i str, Option<f32>)> {
-        answer::rank(world, &self.api.meter, viewer, items, &mut self.memory.borrow_mut().scratch)
+    pub fn rank<'i>(&self, world: &World, viewer: &str, items: &'i [String]) -> Ranked<'i> {
+        let mut memory = self.memory.borrow_mut();
+        let Memory { scratch, room, .. } = &mut *memory;
+        let ranked = answer::rank(&self.asking(world, viewer), items, scratch, room);
+        self.api.meter.recommended(ranked.source, ranked.items.len(), ranked.degraded);
+        ranked
     }
 
     fn health(&self, rest: &str) -> Option<Reply> {
@@ -295,40 +363,29 @@ impl Worker {
 impl Memory {
     /// Returns the compiled form of a query, from memory where it was seen with this catalogue.
     fn wish(&mut self, world: &World, query: &str) -> Result<Rc<Wish>, Problem> {
+        self.remembered(world, query, || Wish::read(&world.catalogue, query))
+    }
+
+    fn remembered<E>(
+        &mut self,
+        world: &World,
+        key: &str,
+        make: impl FnOnce() -> Result<Wish, E>,
+    ) -> Result<Rc<Wish>, E> {
         if !Arc::ptr_eq(&world.catalogue, &self.catalogue) {
             self.catalogue = Arc::clone(&world.catalogue);
             self.wishes.clear();
         }
-        if let Some(wish) = self.wishes.get(query) {
+        if let Some(wish) = self.wishes.get(key) {
             return Ok(Rc::clone(wish));
         }
-        let wish = Rc::new(Wish::read(&world.catalogue, query)?);
+        let wish = Rc::new(make()?);
         if self.wishes.len() >= WISHES {
             self.wishes.clear();
         }
-        self.wishes.insert(query.into(), Rc::clone(&wish));
+        self.wishes.insert(key.into(), Rc::clone(&wish));
         Ok(wish)
     }
-}
-
-/// Tells the route of a path, and what follows it.
-fn route(path: &str) -> (Route, &str) {
-    let below = |prefix: &str| path.strip_prefix(prefix).filter(|rest| !rest.contains('/'));
-    if let Some(viewer) = below("/v1/recommendations/") {
-        return (Route::Recommendations, viewer);
-    }
-    if let Some(which) = below("/health/") {
-        return (Route::Health, which);
-    }
-    let route = match path {
-        "/v1/popular" => Route::Popular,
-        "/recommendations" => Route::Campaign,
-        "/personalize-ranking" => Route::Ranking,
-        "/metrics" => Route::Metrics,
-        "/practice/table" => Route::Practice,
-        _ => Route::None,
-    };
-    (route, "")
 }
 
 pub fn json(body: Vec<u8>) -> Reply {

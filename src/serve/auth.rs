@@ -11,12 +11,13 @@ use serde::{Deserialize, Serialize};
 pub const AUDIENCE: &str = "serin";
 /// A token longer than this is refused unread.
 const LONGEST_TOKEN: usize = 8 * 1024;
-/// Seconds that clocks may differ.
-const LEEWAY: i64 = 5;
+/// Seconds that clocks may differ, where nobody says otherwise.
+pub const LEEWAY: i64 = 5;
 /// Tokens remembered as good; a server sees few at a time, and an attacker can make none.
 const REMEMBERED: usize = 4096;
 
 /// One key and the only algorithm that it answers to.
+#[derive(Clone)]
 pub struct Key {
     pub kid: Option<String>,
     pub algorithm: Algorithm,
@@ -24,6 +25,7 @@ pub struct Key {
 }
 
 /// What makes a token good here.
+#[derive(Clone)]
 pub struct Gate {
     keys: Vec<Key>,
     audience: String,
@@ -31,6 +33,8 @@ pub struct Gate {
     audience_required: bool,
     issuer: Option<String>,
     platform: Option<String>,
+    /// Seconds that clocks may differ.
+    leeway: i64,
 }
 
 /// Why a token is not good; the text goes to the caller and holds nothing of the token.
@@ -85,7 +89,7 @@ enum Audience {
     Many(Vec<String>),
 }
 
-/// For how long a checked token is good, in Unix seconds.
+/// For how long a checked token is good, in Unix seconds, with the leeway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Term {
     from: i64,
@@ -99,7 +103,14 @@ impl Gate {
     }
 
     pub fn keys(keys: Vec<Key>) -> Self {
-        Self { keys, audience: AUDIENCE.to_owned(), audience_required: false, issuer: None, platform: None }
+        Self {
+            keys,
+            audience: AUDIENCE.to_owned(),
+            audience_required: false,
+            issuer: None,
+            platform: None,
+            leeway: LEEWAY,
+        }
     }
 
     #[must_use]
@@ -121,6 +132,18 @@ impl Gate {
         self
     }
 
+    #[must_use]
+    pub fn with_leeway(mut self, seconds: i64) -> Self {
+        self.leeway = seconds;
+        self
+    }
+
+    /// The same gate with other keys.
+    #[must_use]
+    pub fn with_keys(&self, keys: Vec<Key>) -> Self {
+        Self { keys, ..self.clone() }
+    }
+
     fn check(&self, token: &str, now: i64) -> Result<Term, Refusal> {
         if token.len() > LONGEST_TOKEN {
             return Err(Refusal::Malformed);
@@ -131,29 +154,34 @@ impl Gate {
         if header.crit.is_some() {
             return Err(Refusal::Critical);
         }
-        let key = self.key(&header)?;
+        let keys = self.keys_for(&header)?;
         if claims.contains('.') || B64.decode(signature).is_err() {
             return Err(Refusal::Malformed);
         }
-        match crypto::verify(signature, message.as_bytes(), &key.key, key.algorithm) {
-            Ok(true) => {}
-            _ => return Err(Refusal::Signature),
+        let good =
+            |key: &&Key| matches!(crypto::verify(signature, message.as_bytes(), &key.key, key.algorithm), Ok(true));
+        if !keys.iter().any(good) {
+            return Err(Refusal::Signature);
         }
         let term = self.check_claims(&part(claims)?)?;
         term.check(now)?;
         Ok(term)
     }
 
-    fn key(&self, header: &Header) -> Result<&Key, Refusal> {
-        // The key decides the algorithm; what the header says must only agree.
-        let named = |k: &&Key| format!("{:?}", k.algorithm) == header.alg;
-        match &header.kid {
-            Some(kid) if self.keys.iter().any(|k| k.kid.is_some()) => {
-                let key = self.keys.iter().find(|k| k.kid.as_ref() == Some(kid)).ok_or(Refusal::UnknownKey)?;
-                Some(key).filter(named).ok_or(Refusal::Algorithm)
+    /// Returns the keys that may have signed: the one that is named, or those without a name.
+    fn keys_for(&self, header: &Header) -> Result<Vec<&Key>, Refusal> {
+        let mut keys: Vec<&Key> = self.keys.iter().collect();
+        if let Some(kid) = &header.kid
+            && keys.iter().any(|k| k.kid.is_some())
+        {
+            keys.retain(|k| k.kid.as_ref() == Some(kid));
+            if keys.is_empty() {
+                return Err(Refusal::UnknownKey);
             }
-            _ => self.keys.iter().find(named).ok_or(Refusal::Algorithm),
         }
+        // The key decides the algorithm; what the header says must only agree.
+        keys.retain(|k| format!("{:?}", k.algorithm) == header.alg);
+        if keys.is_empty() { Err(Refusal::Algorithm) } else { Ok(keys) }
     }
 
     fn check_claims(&self, claims: &Claims) -> Result<Term, Refusal> {
@@ -173,16 +201,16 @@ impl Gate {
         if self.platform.is_some() && self.platform != claims.platform {
             return Err(Refusal::Platform);
         }
-        Ok(Term { from, until })
+        Ok(Term { from: from.saturating_sub(self.leeway), until: until.saturating_add(self.leeway) })
     }
 }
 
 impl Term {
     fn check(self, now: i64) -> Result<(), Refusal> {
-        if now >= self.until.saturating_add(LEEWAY) {
+        if now >= self.until {
             return Err(Refusal::Expired);
         }
-        if now < self.from.saturating_sub(LEEWAY) {
+        if now < self.from {
             return Err(Refusal::NotYet);
         }
         Ok(())
@@ -421,5 +449,109 @@ mod tests {
     fn what_is_minted_is_let_in() {
         let mint = Mint { sub: "me".into(), aud: AUDIENCE.into(), iat: NOW, exp: NOW + 60, platform: None };
         assert_eq!(check(&mint.sign(SECRET).expect("signs")), Ok(()));
+    }
+
+    /// A private key of each kind, and what checks it.
+    fn asymmetric() -> Vec<(Algorithm, EncodingKey, DecodingKey, Vec<u8>)> {
+        let of = |kind| rcgen::KeyPair::generate_for(kind).expect("a key");
+        let rsa = of(&rcgen::PKCS_RSA_SHA256);
+        let ec = of(&rcgen::PKCS_ECDSA_P256_SHA256);
+        let ed = of(&rcgen::PKCS_ED25519);
+        let public = |key: &rcgen::KeyPair| key.public_key_pem().into_bytes();
+        let private = |key: &rcgen::KeyPair| key.serialize_pem().into_bytes();
+        vec![
+            (
+                Algorithm::RS256,
+                EncodingKey::from_rsa_pem(&private(&rsa)).expect("a key"),
+                DecodingKey::from_rsa_pem(&public(&rsa)).expect("a key"),
+                public(&rsa),
+            ),
+            (
+                Algorithm::ES256,
+                EncodingKey::from_ec_pem(&private(&ec)).expect("a key"),
+                DecodingKey::from_ec_pem(&public(&ec)).expect("a key"),
+                public(&ec),
+            ),
+            (
+                Algorithm::EdDSA,
+                EncodingKey::from_ed_pem(&private(&ed)).expect("a key"),
+                DecodingKey::from_ed_pem(&public(&ed)).expect("a key"),
+                public(&ed),
+            ),
+        ]
+    }
+
+    #[test]
+    fn each_algorithm_and_no_key_answers_to_another_one() {
+        let all = asymmetric();
+        let names = ["r", "e", "d"];
+        let keys = all.iter().zip(names);
+        let keys: Vec<Key> = keys
+            .map(|((algorithm, _, key, _), kid)| Key {
+                kid: Some(kid.to_owned()),
+                algorithm: *algorithm,
+                key: key.clone(),
+            })
+            .collect();
+        let gate = Gate::keys(keys);
+        let check = |header: Value, key: &EncodingKey, algorithm: Algorithm| {
+            let message =
+                format!("{}.{}", B64.encode(header.to_string()), B64.encode(json!({"exp": NOW + 60}).to_string()));
+            let token = format!("{message}.{}", crypto::sign(message.as_bytes(), key, algorithm).expect("signs"));
+            gate.check(&token, NOW).map(|_| ())
+        };
+        for ((algorithm, key, _, public), kid) in all.iter().zip(names) {
+            let name = format!("{algorithm:?}");
+            assert_eq!(check(json!({"alg": name, "kid": kid}), key, *algorithm), Ok(()), "{name}");
+            assert_eq!(check(json!({"alg": name}), key, *algorithm), Ok(()), "{name} without a name");
+            assert_eq!(
+                check(json!({"alg": name, "kid": "../../etc/passwd"}), key, *algorithm),
+                Err(Refusal::UnknownKey)
+            );
+            assert_eq!(check(json!({"alg": name, "kid": "' OR 1=1 --"}), key, *algorithm), Err(Refusal::UnknownKey));
+            // The public key as a shared secret: everybody has it.
+            for secret in [&public[..], public.trim_ascii_end(), b""] {
+                let secret = EncodingKey::from_secret(secret);
+                assert_eq!(
+                    check(json!({"alg": "HS256", "kid": kid}), &secret, Algorithm::HS256),
+                    Err(Refusal::Algorithm)
+                );
+                assert_eq!(check(json!({"alg": "HS256"}), &secret, Algorithm::HS256), Err(Refusal::Algorithm));
+                assert_eq!(check(json!({"alg": name, "kid": kid}), &secret, Algorithm::HS256), Err(Refusal::Signature));
+            }
+            for other in names.iter().filter(|n| **n != kid) {
+                let refused = check(json!({"alg": name, "kid": other}), key, *algorithm);
+                assert_eq!(refused, Err(Refusal::Algorithm), "{name} with the key {other}");
+            }
+            assert_eq!(check(json!({"alg": "none", "kid": kid}), key, *algorithm), Err(Refusal::Algorithm));
+        }
+        // An ES256 signature of zeros was good in a well-known library.
+        let message = format!("{}.{}", B64.encode(r#"{"alg":"ES256","kid":"e"}"#), B64.encode(r#"{"exp":1900000000}"#));
+        let zeros = format!("{message}.{}", B64.encode([0; 64]));
+        assert_eq!(gate.check(&zeros, NOW).map(|_| ()), Err(Refusal::Signature));
+    }
+
+    #[test]
+    fn rotated_keys_end_the_old_ones_tokens_and_leeway_is_as_said() {
+        let token = signed(&json!({"alg": "HS256"}), &json!({"exp": NOW - 30}), SECRET);
+        let gate = Gate::secret(SECRET).with_leeway(60);
+        assert_eq!(gate.check(&token, NOW).map(|_| ()), Ok(()));
+        assert_eq!(gate.check(&token, NOW + 30).map(|_| ()), Err(Refusal::Expired));
+        let other = Key {
+            kid: None,
+            algorithm: Algorithm::HS256,
+            key: DecodingKey::from_secret(b"another secret of thirty-two byte"),
+        };
+        let rotated = gate.with_platform(None).with_keys(vec![other]);
+        assert_eq!(rotated.check(&token, NOW).map(|_| ()), Err(Refusal::Signature));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn nothing_that_is_sent_breaks_the_gate(token in ".{0,200}", parts in proptest::collection::vec("[A-Za-z0-9_=-]{0,40}", 0..5)) {
+            let gate = Gate::secret(SECRET);
+            proptest::prop_assert!(gate.check(&token, NOW).is_err());
+            proptest::prop_assert!(gate.check(&parts.join("."), NOW).is_err());
+        }
     }
 }

@@ -139,15 +139,26 @@ impl Catalogue {
 
     /// Adds to `into` who carries `value` in a column; a value nobody carries adds nobody.
     pub fn add_carriers(&self, column: usize, value: &str, into: &mut Bits) {
-        match self.columns[column].values.get(value) {
-            Some(Carriers::Few(list)) => list.iter().for_each(|&i| into.set(i as usize)),
-            Some(Carriers::Many(bits)) => into.or(bits),
-            None => {}
+        if let Some(carriers) = self.columns[column].values.get(value) {
+            carriers.add_to(into);
         }
+    }
+
+    /// Adds to `into` who carries a value that passes.
+    pub fn add_carriers_where(&self, column: usize, passes: impl Fn(&str) -> bool, into: &mut Bits) {
+        let values = self.columns[column].values.iter();
+        values.filter(|(value, _)| passes(value)).for_each(|(_, carriers)| carriers.add_to(into));
     }
 }
 
 impl Carriers {
+    fn add_to(&self, into: &mut Bits) {
+        match self {
+            Self::Few(list) => list.iter().for_each(|&i| into.set(i as usize)),
+            Self::Many(bits) => into.or(bits),
+        }
+    }
+
     fn new(list: Vec<u32>, total: usize) -> Self {
         if list.len() * 32 < total {
             return Self::Few(list);

@@ -22,6 +22,8 @@ pub enum ServeError {
     PortInUse { host: String, port: u16 },
     #[error("cannot listen on {address}: {source}; choose another address with --listen")]
     Listen { address: String, source: io::Error },
+    #[error("the keys at {at} cannot be used: {what}")]
+    Keys { at: String, what: String },
     #[error("{0}")]
     Setting(String),
     #[error("{0}")]

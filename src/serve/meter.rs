@@ -33,7 +33,7 @@ pub enum Route {
     None,
 }
 
-const ROUTES: [(Route, &str); 13] = [
+pub(super) const ROUTES: [(Route, &str); 13] = [
     (Route::Recommendations, "/v1/recommendations"),
     (Route::Popular, "/v1/popular"),
     (Route::Similar, "/v1/similar"),
@@ -94,6 +94,9 @@ pub struct Meter {
     store_ok: AtomicU64,
     store_errors: AtomicU64,
     pub store_throttled: AtomicU64,
+    events: AtomicU64,
+    events_without_consent: AtomicU64,
+    forgotten: AtomicU64,
     pub shed: AtomicU64,
     pub refreshes_failed: AtomicU64,
     pub connections: AtomicU64,
@@ -139,6 +142,15 @@ impl Meter {
         }
     }
 
+    pub fn folded_in(&self, taken: usize, without_consent: usize) {
+        self.events.fetch_add(taken as u64, Relaxed);
+        self.events_without_consent.fetch_add(without_consent as u64, Relaxed);
+    }
+
+    pub fn forgot(&self) {
+        self.forgotten.fetch_add(1, Relaxed);
+    }
+
     pub fn store_read(&self, took: Duration, good: bool) {
         if good { &self.store_ok } else { &self.store_errors }.fetch_add(1, Relaxed);
         self.store.record(took);
@@ -146,6 +158,11 @@ impl Meter {
 
     pub fn refused(&self, why: Refusal) {
         self.refused[why as usize].fetch_add(1, Relaxed);
+    }
+
+    /// Returns how many tokens were refused for one reason.
+    pub fn refusals(&self, why: Refusal) -> u64 {
+        self.refused[why as usize].load(Relaxed)
     }
 
     /// The page in Prometheus' text form.
@@ -192,6 +209,9 @@ impl Meter {
         }
         for (name, help, count) in [
             (names::DEGRADED, "Answers that are less than what was asked for.", &self.degraded),
+            ("serin_events_total", "Viewings that came in and were folded in.", &self.events),
+            ("serin_events_without_consent_total", "Viewings that were left out.", &self.events_without_consent),
+            ("serin_forgotten_total", "Viewers who took their consent back.", &self.forgotten),
             ("serin_shed_total", "Requests refused at once because the process was behind.", &self.shed),
             ("serin_refresh_failures_total", "New files that were refused while serving.", &self.refreshes_failed),
         ] {

@@ -1,6 +1,8 @@
 //! The wire of Amazon Personalize's runtime, so that a client of it only changes its endpoint.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -17,6 +19,7 @@ use super::meter::Route;
 use super::problem::{Problem, Reply};
 use super::sigv4::{self, Fault, Signed};
 use super::wish::{LONGEST_ID, MOST_ITEMS, Wish};
+use super::world::World;
 
 /// The longest body that is read; the largest honest one has 500 ids.
 pub const LONGEST_BODY: usize = 256 * 1024;
@@ -52,6 +55,7 @@ struct Asked {
     user_id: Option<String>,
     num_results: Option<i64>,
     filter_arn: Option<String>,
+    filter_values: Option<BTreeMap<String, String>>,
     input_list: Option<Vec<String>>,
 }
 
@@ -138,12 +142,28 @@ impl Asked {
         if self.campaign_arn.is_none() && self.recommender_arn.is_none() {
             return Err(Refused::input("campaignArn is missing"));
         }
-        if let Some(filter) = &self.filter_arn {
-            let message = format!("Filter {} does not exist.", filter.chars().take(256).collect::<String>());
-            return Err(Refused(StatusCode::NOT_FOUND, "ResourceNotFoundException", message));
-        }
         let user = self.user_id.as_deref().filter(|u| (1..=LONGEST_ID).contains(&u.len()));
         user.ok_or_else(|| Refused::input(format!("userId must have 1 to {LONGEST_ID} characters")))
+    }
+}
+
+impl Asked {
+    /// Returns how many are wanted, and which: the named filter with its values, from the worker's memory where it was
+    /// asked for before.
+    fn wish(&self, worker: &Worker, world: &World, limit: usize) -> Result<Rc<Wish>, Refused> {
+        let none = BTreeMap::new();
+        let values = self.filter_values.as_ref().unwrap_or(&none);
+        let Some(arn) = &self.filter_arn else { return Ok(Rc::new(Wish { limit, filter: None })) };
+        let expression = world.filters.get(arn).ok_or_else(|| {
+            let message = format!("Filter {} does not exist.", arn.chars().take(256).collect::<String>());
+            Refused(StatusCode::NOT_FOUND, "ResourceNotFoundException", message)
+        })?;
+        let mut key = format!("{limit}\0{arn}");
+        for (name, value) in values {
+            let _ = write!(key, "\0{name}\0{value}");
+        }
+        let made = || expression.compile(&world.catalogue, values).map(|bits| Wish { limit, filter: Some(bits) });
+        worker.remembered(world, &key, made).map_err(Refused::input)
     }
 }
 
@@ -151,13 +171,13 @@ fn recommend(worker: &Worker, asked: &Asked) -> Result<Reply, Refused> {
     let user = asked.user()?;
     let limit = asked.num_results.map_or(Some(RESULTS), |n| usize::try_from(n).ok().filter(|n| *n <= MOST_ITEMS));
     let limit = limit.ok_or_else(|| Refused::input(format!("numResults must be 0 to {MOST_ITEMS}")))?;
-    // Personalize takes 0 as its default.
-    let wish = Wish { limit: if limit == 0 { RESULTS } else { limit }, filter: None };
     let world = worker.api.world.load();
+    // Personalize takes 0 as its default.
+    let wish = asked.wish(worker, &world, if limit == 0 { RESULTS } else { limit })?;
     let mut body = Vec::with_capacity(2048);
     body.extend_from_slice(b"{\"itemList\":[");
-    worker.pick(&world, user, &wish, &mut body);
-    Ok(close(body))
+    let answer = worker.pick(&world, user, &wish, &mut body);
+    Ok(close(body, answer.degraded))
 }
 
 fn rank(worker: &Worker, asked: &Asked) -> Result<Reply, Refused> {
@@ -169,20 +189,22 @@ fn rank(worker: &Worker, asked: &Asked) -> Result<Reply, Refused> {
     let world = worker.api.world.load();
     let mut body = Vec::with_capacity(2048);
     body.extend_from_slice(b"{\"personalizedRanking\":[");
-    for (at, (item, score)) in worker.rank(&world, user, items).into_iter().enumerate() {
-        body.extend_from_slice(if at > 0 { b",{\"itemId\":" } else { b"{\"itemId\":" });
-        answer::write_text(item, &mut body);
-        if let Some(score) = score {
-            body.extend_from_slice(b",\"score\":");
-            answer::write_score(score, &mut body);
-        }
-        body.push(b'}');
-    }
-    Ok(close(body))
+    let wish = asked.wish(worker, &world, items.len())?;
+    let mut ranked = worker.rank(&world, user, items);
+    ranked
+        .items
+        .retain(|(item, _)| wish.filter.is_none() || world.catalogue.index(item).is_some_and(|i| wish.wants(i)));
+    answer::write_ranked(&ranked.items, &mut body);
+    Ok(close(body, ranked.degraded))
 }
 
-fn close(mut body: Vec<u8>) -> Reply {
+/// Ends an answer; a degraded one says so in a header, as AWS' shape has no place for it.
+fn close(mut body: Vec<u8>, degraded: bool) -> Reply {
     let number = ANSWERED.fetch_add(1, Relaxed);
     body.extend_from_slice(format!("],\"recommendationId\":\"RID-{:x}-{number:x}\"}}", now_s()).as_bytes());
-    json(body)
+    let mut reply = json(body);
+    if degraded {
+        reply.headers_mut().insert("x-serin-degraded", HeaderValue::from_static("true"));
+    }
+    reply
 }

@@ -1,17 +1,20 @@
 //! Looks for a new generation or a new catalogue while serving, and swaps the world whole; what is bad is left where it is.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use super::api::Api;
+use super::api::{Api, now_s};
 use super::catalogue::Catalogue;
 use super::error::ServeError;
+use super::expression::Filters;
 use super::stores::embedded;
 use super::world::World;
+use crate::model::consent::Consent;
 use crate::model::files::Model;
 use crate::stop::Stop;
 
@@ -24,14 +27,32 @@ pub struct Sources {
     pub items: PathBuf,
     pub store: Option<PathBuf>,
     pub model: Option<PathBuf>,
+    /// Who agreed.
+    pub users: Option<PathBuf>,
+    /// Named filters of the Personalize wire.
+    pub filters: Option<PathBuf>,
 }
+
+/// How long a refresh that failed waits until it is tried again, doubled each time up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// What tells one state of a file or folder from another: a time alone may stay the same.
+type Mark = (SystemTime, u64, u64);
 
 /// What the sources looked like when they were last read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Seen {
-    items: Option<(SystemTime, u64)>,
+    items: Option<Mark>,
     generation: Option<String>,
-    model: Option<SystemTime>,
+    model: Option<Mark>,
+    users: Option<Mark>,
+    filters: Option<Mark>,
+}
+
+fn mark(path: &Path) -> Option<Mark> {
+    let meta = std::fs::metadata(path).ok()?;
+    Some((meta.modified().ok()?, meta.len(), meta.ino()))
 }
 
 impl Sources {
@@ -41,14 +62,23 @@ impl Sources {
         let generation = self.store.as_deref().map(embedded::open).transpose()?.map(Arc::new);
         let model = self.model.as_deref().map(Model::open).transpose();
         let model = model.map_err(|e| ServeError::Setting(e.to_string()))?;
-        World::new(catalogue, generation, model)
+        let consent = self.users.as_deref().map(Consent::read).transpose();
+        let consent = consent.map_err(|e| ServeError::Setting(e.to_string()))?.unwrap_or_default();
+        let filters = self.filters.as_deref().map(|path| Filters::open(path, &catalogue)).transpose()?;
+        World::new(catalogue, generation, model, consent, filters.unwrap_or_default())
     }
 
     fn look(&self) -> Seen {
-        let items = std::fs::metadata(&self.items).ok().and_then(|m| Some((m.modified().ok()?, m.len())));
         let generation = self.store.as_ref().and_then(|s| embedded::current(s).ok().flatten());
-        let model = self.model.as_ref().and_then(|m| std::fs::metadata(m).ok()?.modified().ok());
-        Seen { items, generation, model }
+        // The manifest is made anew with each model: its inode changes even where the time does not.
+        let model = self.model.as_ref().and_then(|folder| mark(&folder.join("model.json")));
+        Seen {
+            items: mark(&self.items),
+            generation,
+            model,
+            users: self.users.as_deref().and_then(mark),
+            filters: self.filters.as_deref().and_then(mark),
+        }
     }
 }
 
@@ -56,21 +86,31 @@ impl Sources {
 pub fn keep_fresh(sources: Sources, api: Arc<Api>, stop: Stop) -> std::io::Result<thread::JoinHandle<()>> {
     thread::Builder::new().name("refresh".to_owned()).spawn(move || {
         let mut seen = sources.look();
+        let mut again: Option<(Instant, Duration)> = None;
         while !stop.requested() {
             thread::sleep(EACH);
+            if let Err(error) = api.recent.catch_up(now_s()) {
+                tracing::warn!(%error, "what other replicas took in could not be read");
+            }
             let now = sources.look();
-            if now == seen {
+            let due = again.is_some_and(|(at, _)| Instant::now() >= at);
+            if now == seen && !due {
                 continue;
             }
             match sources.open() {
                 Ok(world) => {
                     let generation = now.generation.as_deref().unwrap_or("none");
                     log(format_args!("refreshed: {} programmes, generation {generation}", world.catalogue.len()));
+                    let until = world.knows_until();
                     api.world.store(Arc::new(world));
+                    api.recent.prune(until);
+                    again = None;
                 }
                 Err(error) => {
                     api.meter.refreshes_failed.fetch_add(1, Relaxed);
                     log(format_args!("not refreshed, what was there serves on: {error}"));
+                    let pause = again.filter(|_| now == seen).map_or(FIRST_PAUSE, |(_, p)| (p * 2).min(LONGEST_PAUSE));
+                    again = Some((Instant::now() + pause, pause));
                 }
             }
             seen = now;

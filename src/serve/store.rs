@@ -26,6 +26,14 @@ impl FromStr for StoreAt {
     }
 }
 
+/// Returns the key under which a programme's most similar ones lie; no viewer's id begins like it.
+pub fn similar_key(item: &str) -> String {
+    format!("{SIMILAR}{item}")
+}
+
+/// What such a key begins with: a control character, which no id may have.
+pub const SIMILAR: char = '\u{1}';
+
 /// What travels with every generation of lists, so that old lists never name another programme.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Meta {

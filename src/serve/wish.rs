@@ -60,6 +60,9 @@ pub fn read_id(raw: &str) -> Result<Cow<'_, str>, Problem> {
         let detail = format!("an id has 1 to {LONGEST_ID} bytes, this one has {}", id.len());
         return Err(Problem::bad_request("bad-id", detail));
     }
+    if id.chars().any(char::is_control) {
+        return Err(Problem::bad_request("bad-id", "an id has no control characters"));
+    }
     Ok(id)
 }
 
@@ -129,7 +132,13 @@ mod tests {
     fn ids_are_decoded_once_and_bounded() {
         assert_eq!(read_id("a%2Fb+c").expect("good"), "a/b+c");
         assert_eq!(read_id("%2541").expect("good"), "%41");
-        for (raw, kind) in [("", "bad-id"), (&"x".repeat(10_240), "bad-id"), ("%c3%28", "bad-encoding")] {
+        for (raw, kind) in [
+            ("", "bad-id"),
+            ("%01p1", "bad-id"),
+            ("a%0Ab", "bad-id"),
+            (&"x".repeat(10_240), "bad-id"),
+            ("%c3%28", "bad-encoding"),
+        ] {
             assert_eq!(read_id(raw).expect_err("refused").kind, kind);
         }
     }

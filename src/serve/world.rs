@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use super::catalogue::Catalogue;
 use super::error::ServeError;
+use super::expression::Filters;
 use super::live::Live;
 use super::publish::trained_at;
 use super::stores::embedded::Generation;
+use crate::model::consent::Consent;
 use crate::model::files::Model;
 
 /// Stands for a programme that the catalogue does not hold.
@@ -16,6 +18,10 @@ pub struct World {
     pub catalogue: Arc<Catalogue>,
     pub shelf: Option<Shelf>,
     pub live: Option<Live>,
+    /// Who agreed; whoever did not gets what everybody gets.
+    pub consent: Consent,
+    /// Named filters of the Personalize wire.
+    pub filters: Filters,
     /// Programmes by catalogue index, most popular first.
     pub popular: Vec<(u32, f32)>,
     /// The model's name as JSON text.
@@ -46,6 +52,8 @@ impl World {
         catalogue: Arc<Catalogue>,
         generation: Option<Arc<Generation>>,
         model: Option<Model>,
+        consent: Consent,
+        filters: Filters,
     ) -> Result<Self, ServeError> {
         let live = model.map(|m| Live::new(m, &catalogue));
         let shelf = generation.map(|g| Shelf::new(g, &catalogue));
@@ -65,7 +73,7 @@ impl World {
             return Err(ServeError::Setting(what.to_owned()));
         }
         let model = serde_json::Value::from(name).to_string();
-        Ok(Self { catalogue, shelf, live, popular, model })
+        Ok(Self { catalogue, shelf, live, consent, filters, popular, model })
     }
 
     pub fn published_at(&self) -> Option<i64> {
@@ -75,6 +83,12 @@ impl World {
     pub fn trained_at(&self) -> Option<i64> {
         let of_model = || self.live.as_ref().map(|l| trained_at(&l.model));
         self.shelf.as_ref().map(|s| s.generation.meta.trained_at).or_else(of_model)
+    }
+
+    /// Returns up to when viewings are in what is held, Unix seconds.
+    pub fn knows_until(&self) -> i64 {
+        let newest = |live: &Live| i64::from(live.model.training().newest).min(trained_at(&live.model));
+        self.live.as_ref().map(newest).or_else(|| self.trained_at()).unwrap_or(0)
     }
 
     pub fn generation_number(&self) -> Option<u64> {

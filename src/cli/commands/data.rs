@@ -143,8 +143,15 @@ impl Import {
             Format::Movielens => (rows::Format::Movielens, EventValue::Stars),
         };
         let event = self.event_value.map_or(usual, EventValue::from);
-        let source =
-            Source { interactions: self.files, items: self.items, users: self.users, format, event, since: None };
+        let source = Source {
+            interactions: self.files,
+            items: self.items,
+            users: self.users,
+            withdrawn: None,
+            format,
+            event,
+            since: None,
+        };
         session.headless(Box::new(import::Import { source, out: self.out, threads: self.threads }), None)
     }
 }

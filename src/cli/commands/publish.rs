@@ -21,6 +21,12 @@ pub struct Publish {
     /// The catalogue: programmes it does not hold are left out of the lists
     #[arg(long, value_name = "FILE", required_unless_present = "rollback")]
     items: Option<PathBuf>,
+    /// CSV with USER_ID and CONSENT: whoever did not agree has no list
+    #[arg(long, value_name = "FILE")]
+    users: Option<PathBuf>,
+    /// Viewers who took their consent back: the file that `serin serve` keeps [default: SERIN_HOME/live/forgotten.csv]
+    #[arg(long, value_name = "FILE")]
+    withdrawn: Option<PathBuf>,
     /// Where the lists go: embedded:PATH
     #[arg(long, value_name = "STORE")]
     store: StoreAt,
@@ -44,7 +50,10 @@ impl Publish {
             session.print(&document, || vec![format!("{to} serves again, in the place of {from}")]);
             return Ok(Exit::Go);
         };
-        let job = PublishJob { model, items, store, top: usize::from(self.top), threads: self.threads };
+        let withdrawn = session.withdrawn(self.withdrawn);
+        let users = self.users;
+        let job =
+            PublishJob { model, items, users, withdrawn, store, top: usize::from(self.top), threads: self.threads };
         session.headless(Box::new(job), None)
     }
 }

@@ -69,6 +69,7 @@ impl Stack {
 impl Up {
     fn run(self, session: &Session) -> Result<Exit, RunError> {
         let demo = session.home.join("demo");
+        let named = self.items.is_some();
         let spec = StackSpec {
             home: session.home.clone(),
             items: absolute(self.items.unwrap_or_else(|| demo.join("items.catalogue")))?,
@@ -76,7 +77,11 @@ impl Up {
                 Some(store) => store,
                 None => format!("embedded:{}", demo.join("store").display()),
             },
-            model: self.model.map(absolute).transpose()?,
+            // The demo platform's own model, where nobody names another platform.
+            model: match self.model {
+                Some(model) => Some(absolute(model)?),
+                None => Some(demo.join("model")).filter(|m| !named && m.is_dir()),
+            },
             listen: self.listen,
             attached: false,
         };

@@ -32,6 +32,9 @@ pub struct Train {
     /// CSV with USER_ID and CONSENT
     #[arg(long, value_name = "FILE")]
     users: Option<PathBuf>,
+    /// Viewers who took their consent back: the file that `serin serve` keeps [default: SERIN_HOME/live/forgotten.csv]
+    #[arg(long, value_name = "FILE")]
+    withdrawn: Option<PathBuf>,
     /// The model folder; a model that is there is replaced
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -89,6 +92,7 @@ impl Train {
                 interactions: self.interactions,
                 items: self.items,
                 users: self.users,
+                withdrawn: session.withdrawn(self.withdrawn),
                 format: Format::Personalize,
                 event,
                 since: self.since,

@@ -105,7 +105,10 @@ fn fill(place: &Path, desk: &Desk) -> Result<(), RunError> {
     let items = place.join("items.catalogue");
     let now = jiff::Timestamp::now().as_second();
     catalogue::build(&data.join("items.csv"), &items, now)?;
-    part(PublishJob { model, items, store: place.join("store"), top: TOP, threads: 0 }, desk)
+    part(
+        PublishJob { model, items, users: None, withdrawn: None, store: place.join("store"), top: TOP, threads: 0 },
+        desk,
+    )
 }
 
 fn source(data: &Path) -> Source {
@@ -113,6 +116,7 @@ fn source(data: &Path) -> Source {
         interactions: vec![data.join("interactions.csv")],
         items: Some(data.join("items.csv")),
         users: Some(data.join("users.csv")),
+        withdrawn: None,
         format: Format::Personalize,
         event: EventValue::Completion,
         since: None,
@@ -147,7 +151,7 @@ fn start(platform: &Path, desk: &Desk) -> Result<StackHandle, RunError> {
         home: desk.home.clone(),
         items: platform.join("items.catalogue"),
         store: format!("embedded:{}", platform.join("store").display()),
-        model: None,
+        model: Some(platform.join("model")),
         listen: free_address().map_err(|e| RunError::cannot_tell(format!("no port is free on 127.0.0.1: {e}")))?,
         attached: true,
     };

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use crate::model::consent::Consent;
 use crate::model::files::Model;
 use crate::run::error::RunError;
 use crate::run::event::Event;
@@ -15,6 +16,9 @@ use crate::serve::publish::{Order, publish};
 pub struct PublishJob {
     pub model: PathBuf,
     pub items: PathBuf,
+    /// Who agreed, and who took it back.
+    pub users: Option<PathBuf>,
+    pub withdrawn: Option<PathBuf>,
     pub store: PathBuf,
     pub top: usize,
     pub threads: usize,
@@ -32,8 +36,17 @@ impl Job for PublishJob {
     fn run(self: Box<Self>, desk: &Desk) -> Result<Summary, RunError> {
         let model = Model::open(&self.model).map_err(RunError::misuse)?;
         let catalogue = Catalogue::open(&self.items)?;
-        let order =
-            Order { model: &model, catalogue: &catalogue, store: &self.store, top: self.top, threads: self.threads };
+        let mut consent =
+            self.users.as_deref().map(Consent::read).transpose().map_err(RunError::misuse)?.unwrap_or_default();
+        self.withdrawn.as_deref().map(|path| consent.withdraw(path)).transpose().map_err(RunError::misuse)?;
+        let order = Order {
+            model: &model,
+            catalogue: &catalogue,
+            consent: &consent,
+            store: &self.store,
+            top: self.top,
+            threads: self.threads,
+        };
         let began = Instant::now();
         let outcome =
             publish(&order, &desk.stop, &mut |p| desk.tell(Event::Progress(p))).map_err(|error| match error {
@@ -51,6 +64,10 @@ impl Job for PublishJob {
         if outcome.unknown > 0 {
             lines.push(format!("{} programmes of the model are not in the catalogue and in no list", outcome.unknown));
         }
+        if outcome.without_consent > 0 {
+            lines
+                .push(format!("{} viewers did not agree, or took it back: they have no list", outcome.without_consent));
+        }
         Ok(Summary {
             title: self.title(),
             verdict: None,
@@ -65,6 +82,7 @@ impl Job for PublishJob {
                 "seconds": seconds,
                 "lists_per_second": rate,
                 "unknown_programmes": outcome.unknown,
+                "without_consent": outcome.without_consent,
             }),
             lines,
             stopped: false,

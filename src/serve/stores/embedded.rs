@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::durable::{self, Draft};
 use crate::lock::{Lock, LockError};
 use crate::serve::error::ServeError;
-use crate::serve::store::{ENTRY, List, Meta, Numbers, encode};
+use crate::serve::store::{ENTRY, List, Meta, Numbers, SIMILAR, encode};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"SERINLS1");
 const FOOTER: usize = 64;
@@ -121,13 +121,13 @@ impl Generation {
     /// Returns a few viewers who have a list, always the same ones: somebody to ask for.
     pub fn some_viewers(&self, most: usize) -> io::Result<Vec<String>> {
         let mut buffer = Vec::new();
-        let places = self.index.iter().filter(|e| **e != 0).take(most).map(|e| (e & PLACE) - 1);
         let key = |at| {
             self.read(at, &mut buffer)?;
             let keys = usize::from(u16::from_le_bytes([buffer[4], buffer[5]]));
             Ok(String::from_utf8_lossy(&buffer[HEAD..HEAD + keys]).into_owned())
         };
-        places.map(key).collect()
+        let keys = self.index.iter().filter(|e| **e != 0).map(|e| (e & PLACE) - 1).map(key);
+        keys.filter(|k| k.as_ref().map_or(true, |k| !k.starts_with(SIMILAR))).take(most).collect()
     }
 
     /// Reads the record at `at` and returns where it ends in `buffer`.
@@ -207,6 +207,7 @@ pub struct Writer {
     places: Vec<(u64, u64)>,
     at: u64,
     record: Vec<u8>,
+    lists: u64,
     entries: u64,
     sample: Vec<(String, Vec<(u32, f32)>)>,
     pub numbers: Numbers,
@@ -242,6 +243,7 @@ impl Writer {
             places: Vec::new(),
             at: 0,
             record: Vec::new(),
+            lists: 0,
             entries: 0,
             sample: Vec::new(),
             numbers: Numbers::known(table),
@@ -275,7 +277,10 @@ impl Writer {
         }
         self.places.push((hash(viewer), self.at));
         self.at += self.record.len() as u64;
-        self.entries += list.len() as u64;
+        if !viewer.starts_with(SIMILAR) {
+            self.lists += 1;
+            self.entries += list.len() as u64;
+        }
         Ok(())
     }
 
@@ -298,7 +303,7 @@ impl Writer {
         let failed = |source| ServeError::Publish { path: path.clone(), source, kept: kept.clone() };
         let sample = self.sample.clone();
         let (store, name) = (self.store.clone(), self.name.clone());
-        meta.lists = self.places.len() as u64;
+        meta.lists = self.lists;
         meta.entries = self.entries;
         let bytes = self.seal(meta).map_err(failed)?;
         let checked = Generation::open(&store, &name).map_err(|e| failed(io::Error::other(e.to_string())))?;
