@@ -131,6 +131,15 @@ fn errors_are_told_apart_by_kind_with_an_example_without_secrets() {
 }
 
 #[test]
+fn answers_that_are_less_than_was_asked_are_counted() {
+    let url = server(|_, to| {
+        to.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 28\r\n\r\n{\"items\":[],\"degraded\":true}").is_ok()
+    });
+    let (code, d, _) = Place::new().run(&["--url", &url, "--rate", "20", "--duration", "1s"]);
+    assert_eq!((code, &d["degraded"]), (Some(0), &20.into()), "{d}");
+}
+
+#[test]
 fn a_silent_target_is_given_up_and_counted_at_its_age() {
     let url = server(|_, _| {
         thread::sleep(Duration::from_secs(30));
@@ -286,4 +295,101 @@ fn answer_securely(mut stream: TcpStream, config: Arc<rustls::ServerConfig>) {
             }
         }
     }
+}
+
+const EVENING: &str = "[viewers]\ncount = 50\n[[stage]]\nshape = \"constant\"\nrate = 10\nfor = \"2s\"\n\
+    [[request]]\nname = \"home\"\nget = \"/home\"\n[[request]]\nname = \"strip\"\nget = \"/strip/{viewer}\"\n\
+    [[step]]\nrequest = \"home\"\nthink = \"20ms\"\n[[step]]\nrequest = \"strip\"\nthink = \"80ms\"\ntimes = 2\n";
+
+#[test]
+fn viewers_live_their_evenings_and_are_recorded_with_the_body() {
+    let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let kept = Arc::clone(&asked);
+    // The head comes at once, the body 30 ms later: a time that ends at the headers would not see it.
+    let url = server(move |line, to| {
+        kept.lock().expect("kept").push(line.to_owned());
+        let head = to.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n").and_then(|()| to.flush());
+        thread::sleep(Duration::from_millis(30));
+        head.and_then(|()| to.write_all(b"ok")).is_ok()
+    });
+    let place = Place::new();
+    place.file("evening.toml", EVENING);
+    let (code, d, errors) = place.run(&["evening.toml", "--url", &url, "--users", "10"]);
+    assert_eq!(code, Some(0), "{d}{errors}");
+    // Ten viewers, three requests each in about 270 ms, for two seconds.
+    let requests = d["requests"].as_u64().expect("a number");
+    assert!((80..=300).contains(&requests), "{d}");
+    assert!(d["latency_ms"]["min"].as_f64().expect("seen") >= 29.0, "{d}");
+    assert_eq!(d["errors"]["total"], 0, "{d}");
+    assert_eq!(d["generator"]["dropped"], 0, "{d}");
+    let asked = asked.lock().expect("kept");
+    assert_eq!(asked.len() as u64, requests, "every request that was sent is told");
+    let (home, strip) = (asked.iter().filter(|l| l.contains("/home")).count(), asked.len());
+    assert!((0.25..0.5).contains(&(home as f64 / strip as f64)), "{home} of {strip}");
+}
+
+#[test]
+fn viewers_stop_when_asked_and_their_answers_under_way_are_counted() {
+    let url = server(|_, to| {
+        thread::sleep(Duration::from_millis(100));
+        to.write_all(GOOD.as_bytes()).is_ok()
+    });
+    let place = Place::new();
+    let mut command =
+        place.command(&["--url", &url, "--users", "20", "--think", "50ms", "--duration", "60s", "--json"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("starts");
+    thread::sleep(Duration::from_millis(2500));
+    let begin = Instant::now();
+    // SAFETY: a signal to a child of this test.
+    unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGINT) };
+    let output = child.wait_with_output().expect("ends");
+    let d: Value = serde_json::from_slice(&output.stdout).expect("a document");
+    assert_eq!((output.status.code(), &d["stopped"]), (Some(130), &true.into()), "{d}");
+    assert!(begin.elapsed() < Duration::from_secs(10), "it hung");
+    assert!(d["requests"].as_u64().expect("a number") > 20, "{d}");
+    assert_eq!(d["generator"]["dropped"], 0, "{d}");
+}
+
+#[test]
+fn viewers_meet_silence_resets_and_refusals_like_everybody() {
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    let url = server(move |_, to| match count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 3 {
+        0 => to.write_all(GOOD.as_bytes()).is_ok(),
+        1 => {
+            let _ = to.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf");
+            false
+        }
+        _ => {
+            thread::sleep(Duration::from_secs(5));
+            false
+        }
+    });
+    let words = ["--url", &url, "--users", "6", "--think", "20ms", "--duration", "2s", "--timeout", "300ms"];
+    let (code, d, _) = Place::new().run(&words);
+    assert_eq!(code, Some(1), "{d}");
+    for kind in ["closed", "timeout"] {
+        assert!(d["errors"]["by_kind"][kind].as_u64().is_some_and(|n| n > 0), "{kind}: {d}");
+    }
+    let secure = Place::new().run(&["--url", &url.replace("http:", "https:"), "--users", "2", "--duration", "1s"]).1;
+    assert!(secure["errors"]["by_kind"]["tls"].as_u64().is_some_and(|n| n > 0), "{secure}");
+}
+
+#[test]
+fn a_connection_lives_as_long_as_was_asked() {
+    let opened = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    let count = Arc::clone(&opened);
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let answer = |_: &str, to: &mut dyn Write| to.write_all(GOOD.as_bytes()).is_ok();
+            thread::spawn(move || serve(stream.try_clone().expect("a clone"), stream, &answer));
+        }
+    });
+    let words = ["--url", &url, "--rate", "50", "--duration", "1s", "--requests-per-connection", "5"];
+    let (code, d, _) = Place::new().run(&words);
+    assert_eq!((code, &d["requests"]), (Some(0), &50.into()), "{d}");
+    // Ten for the run, one for the look whether anybody is there.
+    assert!(opened.load(std::sync::atomic::Ordering::Relaxed) >= 10, "{opened:?}");
 }

@@ -13,10 +13,44 @@ pub struct Answer {
     /// Whether the connection may be used again.
     pub keep: bool,
     pub throttled: bool,
-    pub degraded: bool,
     pub body_bytes: u64,
     /// The body's beginning, as much as was asked to be kept.
     pub body: Vec<u8>,
+    /// Its last bytes.
+    tail: Tail,
+}
+
+impl Answer {
+    /// Whether the answer says that it is less than what was asked for. serin's API says so last, so the body's end is
+    /// enough to look at.
+    pub fn degraded(&self) -> bool {
+        let end = self.tail.bytes();
+        [&b"\"degraded\":true"[..], b"\"degraded\": true"]
+            .iter()
+            .any(|said| end.windows(said.len()).any(|w| w == *said))
+    }
+}
+
+/// The last bytes of a body of any length.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Tail {
+    held: [u8; 32],
+    length: usize,
+}
+
+impl Tail {
+    fn push(&mut self, bytes: &[u8]) {
+        let room = self.held.len();
+        let new = &bytes[bytes.len().saturating_sub(room)..];
+        let kept = self.length.min(room - new.len());
+        self.held.copy_within(self.length - kept..self.length, 0);
+        self.held[kept..kept + new.len()].copy_from_slice(new);
+        self.length = kept + new.len();
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.held[..self.length]
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -135,6 +169,7 @@ impl Reader {
 
     fn body(&mut self, bytes: &[u8]) -> Result<(), Broken> {
         self.answer.body_bytes += bytes.len() as u64;
+        self.answer.tail.push(bytes);
         if self.answer.body_bytes > self.limits.body {
             return Err(Broken::TooLarge);
         }
@@ -203,7 +238,6 @@ impl Reader {
                 16 if name.eq_ignore_ascii_case(b"x-amzn-errortype") => {
                     self.answer.throttled |= says_throttled(value);
                 }
-                16 if name.eq_ignore_ascii_case(b"x-serin-degraded") => self.answer.degraded = true,
                 _ => {}
             }
         }
@@ -328,6 +362,17 @@ mod tests {
         let mut torn = Reader::new(LIMITS);
         assert_eq!(torn.take(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nsome"), Ok(None));
         assert_eq!(torn.closed().cloned(), Err(Broken::Closed));
+    }
+
+    #[test]
+    fn a_degraded_answer_says_so_at_its_end() {
+        let with = |body: &str| format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let items = "{\"items\":[{\"id\":\"a much longer list than the end that is looked at\"}],\"degraded\":";
+        assert!(whole(with(&format!("{items}true}}")).as_bytes()).degraded());
+        assert!(!whole(with(&format!("{items}false}}")).as_bytes()).degraded());
+        let text = with(&format!("{items}true}}"));
+        let cuts: Vec<usize> = (0..text.len()).collect();
+        assert!(in_pieces(text.as_bytes(), &cuts).expect("good").expect("whole").degraded(), "byte by byte");
     }
 
     #[test]

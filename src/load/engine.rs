@@ -9,17 +9,22 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::dress::{Dress, Tokens};
-use super::engines::paced::{Order, Report, Worker};
+use super::engines::order::{Order, Report};
+use super::engines::paced::Worker;
+use super::engines::viewers;
 use super::error::LoadError;
+use super::evening::Evening;
 use super::fold::{Ending, Fold};
 use super::machine;
 use super::question::Asker;
+use super::resolver::{self, Addresses};
 use super::scenario::Scenario;
 use super::schedule::{Schedule, Shard};
 use super::summary::LoadSummary;
 use super::target::Address;
 use super::tick::{LoadPlan, Tick};
 use super::tls::{Secure, Trust};
+use super::wire::Wire;
 use crate::judge::objective::{IMPLIED, Objective};
 use crate::stop::Stop;
 
@@ -36,6 +41,8 @@ pub struct Spec {
     pub tokens: Option<Tokens>,
     pub asker: Arc<dyn Asker>,
     pub schedule: Schedule,
+    /// What `--users` live through.
+    pub evening: Evening,
     /// The most connections held at once; an open run opens them as they are needed.
     pub connections: u32,
     pub timeout: Duration,
@@ -45,6 +52,7 @@ pub struct Spec {
     pub shard: Shard,
     /// Certificates, where the address is https.
     pub trust: Trust,
+    pub wire: Wire,
 }
 
 /// What decides viewers, mix and chance, unless said otherwise.
@@ -66,12 +74,14 @@ impl Spec {
             tokens,
             asker: Arc::new(scenario.mix(seed)),
             schedule: scenario.schedule.clone(),
+            evening: scenario.evening.clone().unwrap_or_default(),
             connections: scenario.connections.unwrap_or(CONNECTIONS),
             timeout: scenario.timeout.unwrap_or(TIMEOUT),
             objectives: scenario.objectives,
             seed,
             shard: Shard::default(),
             trust: Trust::default(),
+            wire: scenario.wire,
         }
     }
 }
@@ -97,6 +107,7 @@ pub fn run(spec: &Spec, stop: &Stop, tell: &mut dyn FnMut(Told)) -> Result<LoadS
     let stages = spec.schedule.stages();
     check_scopes(&objectives, &endpoints, stages.iter().map(|s| s.name.as_str()))?;
     let workers = workers(&spec.schedule, spec.connections);
+    let sockets = if let Schedule::Users(crowd) = &spec.schedule { crowd.users } else { spec.connections };
     let Shard { part, of } = spec.shard;
     let plan = LoadPlan {
         shard: if of > 1 { format!("{}/{of}", part + 1) } else { String::new() },
@@ -108,15 +119,15 @@ pub fn run(spec: &Spec, stop: &Stop, tell: &mut dyn FnMut(Told)) -> Result<LoadS
         stages,
         objectives: objectives.iter().map(ToString::to_string).collect(),
         implied,
-        model: if spec.schedule.is_closed() { "closed" } else { "open" }.to_owned(),
-        connections: spec.connections,
+        model: spec.schedule.model().to_owned(),
+        connections: sockets,
         workers,
     };
     if plan.duration_s <= 0.0 {
         return Err(LoadError::Asked("the schedule holds no request".to_owned()));
     }
     let secure = if spec.address.tls { Some(Secure::new(&spec.trust, &spec.address.host)?) } else { None };
-    for warning in machine::prepare(spec.connections) {
+    for warning in machine::prepare(sockets) {
         tell(Told::Said(warning));
     }
     tell(Told::Plan(plan.clone()));
@@ -128,16 +139,20 @@ pub fn run(spec: &Spec, stop: &Stop, tell: &mut dyn FnMut(Told)) -> Result<LoadS
             return Ok(fold.summary(Ending { broken: Some(why), ..Ending::default() }));
         }
     };
+    let addresses = Arc::new(Addresses::new(addresses));
+    let resolving = resolver::keep_fresh(&addresses, &spec.address, spec.wire.resolve);
+    resolving.map_err(|source| LoadError::System { what: "cannot start a thread".to_owned(), source })?;
     let halt = Arc::new(AtomicBool::new(false));
     let order = Arc::new(Order {
         asker: Arc::clone(&spec.asker),
         schedule: spec.schedule.clone(),
         seed: spec.seed,
-        addresses,
+        addresses: Arc::clone(&addresses),
         stages: plan.stages.len(),
         secure,
         timeout: spec.timeout,
         body_limit: BODY_LIMIT,
+        per_connection: spec.wire.per_connection,
         // Far enough ahead that every worker stands ready when the first request is due.
         begin: Instant::now() + Duration::from_millis(20),
         stop: stop.clone(),
@@ -147,7 +162,8 @@ pub fn run(spec: &Spec, stop: &Stop, tell: &mut dyn FnMut(Told)) -> Result<LoadS
     let planned = spec.schedule.planned().map(|n| n / spec.shard.of);
     let mut ending = Ending::default();
     let mut steal = machine::Steal::default();
-    let broke = gather(&reports, workers, |mut tick| {
+    let threads = if matches!(spec.schedule, Schedule::Users(_)) { 1 } else { workers };
+    let broke = gather(&reports, threads, |mut tick| {
         tick.generator.steal_share = steal.share();
         fold.add(&tick);
         if let (None, Some(lost)) = (&ending.lost, fold.lost(planned)) {
@@ -189,6 +205,9 @@ fn check_scopes<'a>(
 
 fn workers(schedule: &Schedule, connections: u32) -> u32 {
     let cores = thread::available_parallelism().map_or(1, usize::from) as u32;
+    if matches!(schedule, Schedule::Users(_)) {
+        return cores;
+    }
     let needed = (schedule.peak() / RATE_OF_A_WORKER).ceil().clamp(1.0, 256.0) as u32;
     needed.min(cores).min(connections).max(1)
 }
@@ -218,6 +237,15 @@ fn start(spec: &Spec, order: &Arc<Order>, workers: u32) -> Result<Receiver<(usiz
     };
     let dress = Dress::new(&spec.address, &spec.headers, spec.tokens.clone())?;
     let (to, reports) = mpsc::channel();
+    let spawn = |work: Box<dyn FnOnce() + Send>| {
+        let thread = thread::Builder::new().name("load".to_owned()).spawn(work);
+        thread.map(drop).map_err(system("cannot start a thread"))
+    };
+    if let Schedule::Users(crowd) = &spec.schedule {
+        let (order, crowd, shard) = (Arc::clone(order), crowd.clone(), spec.shard);
+        spawn(Box::new(move || viewers::live(order, crowd, &dress, shard, &to)))?;
+        return Ok(reports);
+    }
     let mut ready = Vec::new();
     for number in 0..workers {
         let shard = spec.shard.split(u64::from(number), u64::from(workers));
@@ -226,8 +254,7 @@ fn start(spec: &Spec, order: &Arc<Order>, workers: u32) -> Result<Receiver<(usiz
         ready.push(worker.map_err(system("the kernel gives no epoll"))?);
     }
     for worker in ready {
-        let thread = thread::Builder::new().name("load".to_owned()).spawn(move || worker.run());
-        thread.map_err(system("cannot start a thread"))?;
+        spawn(Box::new(move || worker.run()))?;
     }
     Ok(reports)
 }

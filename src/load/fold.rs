@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::fault::Fault;
 use super::health::{self, Health, State};
-use super::recorder::Fault;
 use super::summary::{EndpointSummary, Errors, Generator, Judged, LoadSummary, Quantiles, Rates, SCHEMA};
 use super::tick::{EndpointTick, LoadPlan, Parts, Tick};
 use crate::judge::measure::Measure;
@@ -67,7 +67,7 @@ impl Fold {
                 total: 0,
             })
         };
-        let health = Health { closed: plan.model != "open", workers: plan.workers.max(1), ..Health::default() };
+        let health = Health { closed: plan.model == "closed", workers: plan.workers.max(1), ..Health::default() };
         Self {
             windows: objectives.iter().map(window).collect(),
             endpoints: vec![EndpointTick::default(); plan.endpoints.len()],
@@ -217,7 +217,13 @@ impl Fold {
             let reason = if window.total == 0 {
                 format!("the run was shorter than one window of {} s", asked.seconds)
             } else {
-                format!("held in {} of {} windows, {} without data", window.met, window.total, window.without_data)
+                format!(
+                    "held in {} of {} windows ({} asked), {} without data; limit and observed are shares of windows",
+                    window.met,
+                    window.total,
+                    Share(asked.share),
+                    window.without_data
+                )
             };
             let observed = (window.total > 0).then(|| met / total);
             return Judged { expression, limit: asked.share, observed, met: verdict, reason };
@@ -251,6 +257,10 @@ impl Fold {
     fn late_decides(&self, objective: &Objective) -> bool {
         use crate::judge::objective::{Figure, Metric};
         let Metric::Latency(figure) = &objective.metric else { return false };
+        // Only where latency counts from a schedule is the generator's lateness a part of it.
+        if self.plan.model != "open" {
+            return false;
+        }
         let late = &self.health.late;
         let late = match figure {
             Figure::Quantile(q) => late.quantile(*q),
@@ -301,6 +311,7 @@ impl Fold {
                 by_status: self.statuses.iter().filter(|(s, _)| **s >= 300).map(|(s, n)| (*s, *n)).collect(),
                 examples: self.examples.clone(),
             },
+            degraded: self.degraded,
             latency_ms: Quantiles::from(&self.whole.latency),
             service_ms: Quantiles::from(&self.whole.service),
             connection_wait_ms: Quantiles::from(&self.parts.connection_wait),
@@ -395,6 +406,9 @@ impl Fold {
         for (kind, n) in &e.by_kind {
             let example = e.examples.get(kind).map_or(String::new(), |x| format!(", for example {x}"));
             lines.push(format!("  {kind}: {n}{example}"));
+        }
+        if summary.degraded > 0 {
+            lines.push(format!("degraded: {} answers said they are less than was asked for", summary.degraded));
         }
         for j in &summary.objectives {
             let sign = match j.met {

@@ -13,7 +13,7 @@ macro_rules! scenarios {
     };
 }
 
-scenarios!("evening-short", "evening-peak", "ramp", "spike", "soak", "personalize-wall");
+scenarios!("evening-short", "evening-peak", "viewing-evening", "ramp", "spike", "soak", "personalize-wall");
 
 /// Opens a file if there is one of this name, else the scenario that is built in: `evening-peak`,
 /// `scenarios/evening-peak.toml`.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rand::RngExt;
+use rand_pcg::Pcg64Mcg;
 
 use super::audience::{Audience, chance};
 use super::template::{Filling, Template};
@@ -41,6 +42,11 @@ pub trait Asker: Send + Sync {
 
     /// Writes the question of one place in the schedule: always the same one.
     fn ask(&self, index: u64, question: &mut Question);
+
+    /// Writes the question of one viewer: the `viewer`-th of the crowd asks for this kind, or for one drawn by weight.
+    fn ask_as(&self, index: u64, _viewer: u64, _kind: Option<u16>, question: &mut Question) {
+        self.ask(index, question);
+    }
 
     /// What an answer of this endpoint must also be, beyond a good status.
     fn check(&self, _endpoint: u16) -> Option<&Check> {
@@ -168,16 +174,42 @@ impl Asker for Mix {
         let mut row: &[String] = &[];
         if !self.plain {
             let mut rng = chance(self.seed, index);
-            let total = self.sums.last().copied().unwrap_or(0.0);
-            let at = rng.random::<f64>() * total;
-            chosen = self.sums.partition_point(|sum| *sum <= at).min(self.kinds.len() - 1);
+            chosen = self.choose(&mut rng);
             if let Some(audience) = &self.audience {
                 audience.draw(&mut rng, &mut question.viewer);
             }
-            if !self.rows.rows.is_empty() {
-                row = &self.rows.rows[rng.random_range(0..self.rows.rows.len())];
-            }
+            row = self.row(&mut rng);
         }
+        self.fill(chosen, index, row, question);
+    }
+
+    fn ask_as(&self, index: u64, viewer: u64, kind: Option<u16>, question: &mut Question) {
+        question.clear();
+        if let Some(audience) = &self.audience {
+            audience.draw(&mut chance(!self.seed, viewer), &mut question.viewer);
+        }
+        let mut rng = chance(self.seed, index);
+        let chosen = kind.map_or_else(|| self.choose(&mut rng), usize::from);
+        self.fill(chosen, index, self.row(&mut rng), question);
+    }
+
+    fn check(&self, endpoint: u16) -> Option<&Check> {
+        self.kinds.get(usize::from(endpoint)).and_then(|k| k.check.as_ref())
+    }
+}
+
+impl Mix {
+    fn choose(&self, rng: &mut Pcg64Mcg) -> usize {
+        let at = rng.random::<f64>() * self.sums.last().copied().unwrap_or(0.0);
+        self.sums.partition_point(|sum| *sum <= at).min(self.kinds.len() - 1)
+    }
+
+    fn row(&self, rng: &mut Pcg64Mcg) -> &[String] {
+        let rows = &self.rows.rows;
+        if rows.is_empty() { &[] } else { &rows[rng.random_range(0..rows.len())] }
+    }
+
+    fn fill(&self, chosen: usize, index: u64, row: &[String], question: &mut Question) {
         let kind = &self.kinds[chosen];
         let viewer = std::mem::take(&mut question.viewer);
         let filling = Filling { viewer: &viewer, index, row };
@@ -194,10 +226,6 @@ impl Asker for Mix {
             body.fill(filling, &mut question.body);
         }
         question.viewer = viewer;
-    }
-
-    fn check(&self, endpoint: u16) -> Option<&Check> {
-        self.kinds.get(usize::from(endpoint)).and_then(|k| k.check.as_ref())
     }
 }
 
@@ -227,6 +255,21 @@ mod tests {
         mix.ask(6, &mut question);
         mix.ask(5, &mut question);
         assert_eq!(question.line(), first);
+    }
+
+    #[test]
+    fn a_viewer_stays_who_they_are_through_the_evening() {
+        let audience = Arc::new(Audience::numbered("v", 1000, 0.0).expect("made"));
+        let mix = Mix::new(vec![kind("a", 1.0), kind("b", 1.0)], Some(audience), Arc::default(), 7);
+        let mut question = Question::default();
+        let mut asked = |index, viewer, kind| {
+            mix.ask_as(index, viewer, kind, &mut question);
+            (question.endpoint, question.viewer.clone())
+        };
+        let (first, second, other) = (asked(1, 5, Some(0)), asked(2, 5, Some(1)), asked(3, 6, Some(1)));
+        assert_eq!((first.0, second.0), (0, 1));
+        assert_eq!(first.1, second.1);
+        assert_ne!(second.1, other.1);
     }
 
     #[test]

@@ -2,55 +2,8 @@
 
 use std::time::Duration;
 
+use super::fault::Fault;
 use super::tick::{EndpointTick, StageTick, Tick};
-
-/// Why a request failed; the words are those of the summary.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fault {
-    Timeout,
-    Connect,
-    Tls,
-    Reset,
-    /// Closed in the middle of an answer, or without one.
-    Closed,
-    Protocol,
-    TooLarge,
-    Redirect,
-    Throttled,
-    Status,
-    Check,
-    /// Unanswered when somebody stopped the run.
-    Stopped,
-}
-
-impl Fault {
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Timeout => "timeout",
-            Self::Connect => "connect",
-            Self::Tls => "tls",
-            Self::Reset => "reset",
-            Self::Closed => "closed",
-            Self::Protocol => "protocol",
-            Self::TooLarge => "too-large",
-            Self::Redirect => "redirect",
-            Self::Throttled => "throttled",
-            Self::Status => "status",
-            Self::Check => "check",
-            Self::Stopped => "stopped",
-        }
-    }
-
-    /// Whether the target itself said so, so that no generator can be the cause.
-    pub fn is_the_targets_own(word: &str) -> bool {
-        matches!(word, "status" | "throttled" | "redirect" | "check" | "protocol" | "too-large")
-    }
-
-    /// Whether the time it took says something: what was never sent has no latency.
-    fn has_latency(self) -> bool {
-        !matches!(self, Self::Connect | Self::Tls)
-    }
-}
 
 /// The times of one request, in nanoseconds from the beginning of the run.
 #[derive(Clone, Copy, Debug)]

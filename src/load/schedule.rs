@@ -6,6 +6,7 @@ use std::time::Duration;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
+use super::evening::Crowd;
 use super::tick::StagePlan;
 
 /// How the rate moves within one stage; requests a second.
@@ -37,6 +38,8 @@ pub enum Schedule {
     Recorded(Arc<[Duration]>),
     /// Closed: every connection asks again as soon as it is answered.
     Max(Duration),
+    /// Closed: viewers who think between their requests.
+    Users(Crowd),
 }
 
 /// One part of several that together send the whole schedule: the requests whose index leaves `part` when divided by `of`.
@@ -66,8 +69,18 @@ impl Schedule {
         Self::Stages(vec![stage])
     }
 
+    /// Whether the target decides how fast it is asked.
     pub fn is_closed(&self) -> bool {
-        matches!(self, Self::Max(_))
+        matches!(self, Self::Max(_) | Self::Users(_))
+    }
+
+    /// Returns the word for what decides when a request is sent.
+    pub fn model(&self) -> &'static str {
+        match self {
+            Self::Stages(_) | Self::Recorded(_) => "open",
+            Self::Max(_) => "closed",
+            Self::Users(_) => "users",
+        }
     }
 
     /// Returns how long requests keep falling due.
@@ -76,6 +89,7 @@ impl Schedule {
             Self::Stages(stages) => stages.last().map_or(Duration::ZERO, |s| s.begins + s.lasts),
             Self::Recorded(dues) => dues.last().map_or(Duration::ZERO, |d| *d + Duration::from_millis(1)),
             Self::Max(lasts) => *lasts,
+            Self::Users(crowd) => crowd.lasts,
         }
     }
 
@@ -84,7 +98,7 @@ impl Schedule {
         match self {
             Self::Stages(_) => Some(self.arrivals(0, Shard::default()).count() as u64),
             Self::Recorded(dues) => Some(dues.len() as u64),
-            Self::Max(_) => None,
+            Self::Max(_) | Self::Users(_) => None,
         }
     }
 
@@ -97,6 +111,7 @@ impl Schedule {
                 busiest.unwrap_or(0) as f64
             }
             Self::Max(_) => f64::INFINITY,
+            Self::Users(crowd) => crowd.peak(),
         }
     }
 
@@ -113,6 +128,7 @@ impl Schedule {
             }
             Self::Recorded(_) => vec![plan("recorded", Duration::ZERO, self.duration(), self.peak())],
             Self::Max(lasts) => vec![plan("max", Duration::ZERO, *lasts, 0.0)],
+            Self::Users(crowd) => vec![plan("users", Duration::ZERO, crowd.lasts, 0.0)],
         }
     }
 
@@ -123,7 +139,7 @@ impl Schedule {
                 Kind::Stages(Walk { segments: segments(stages).into(), at: 0, done: 0.0, gap: None, seed })
             }
             Self::Recorded(dues) => Kind::Recorded(Arc::clone(dues)),
-            Self::Max(_) => Kind::None,
+            Self::Max(_) | Self::Users(_) => Kind::None,
         };
         Arrivals { kind, index: 0, shard }
     }

@@ -23,6 +23,9 @@ pub struct LoadSummary {
     pub duration_s: f64,
     pub requests: u64,
     pub errors: Errors,
+    /// Good answers that said they were less than what was asked for.
+    #[serde(default)]
+    pub degraded: u64,
     pub latency_ms: Quantiles,
     pub service_ms: Quantiles,
     pub connection_wait_ms: Quantiles,

@@ -9,11 +9,13 @@ use crate::cli::exit::Exit;
 use crate::cli::session::Session;
 use crate::judge::objective::Objective;
 use crate::load::engine::Spec;
+use crate::load::evening::{Crowd, Evening};
 use crate::load::library;
 use crate::load::question::Kind;
 use crate::load::scenario::Scenario;
 use crate::load::schedule::{Schedule, Shard};
 use crate::load::template::{Escape, Template};
+use crate::load::wire::Wire;
 use crate::run::error::RunError;
 use crate::run::jobs;
 use crate::stats::units::parse_duration;
@@ -30,9 +32,10 @@ const CONNECTIONS_MAX: u32 = 64;
 #[command(after_help = "Examples:
   serin load evening-peak --target local
   serin load --url http://127.0.0.1:7070/v1/popular --rate 500 --duration 30s --objective 'p99 < 120ms'
-  serin load --url http://127.0.0.1:7070/health/live --rate max --connections 64 --duration 10s")]
+  serin load --url http://127.0.0.1:7070/health/live --rate max --connections 64 --duration 10s
+  serin load viewing-evening --target local --users 200 --duration 5m")]
 pub struct Load {
-    /// A scenario file, or the name of a built-in one: evening-short, evening-peak, ramp, spike, soak, personalize-wall
+    /// A scenario file, or the name of a built-in one: evening-short, evening-peak, viewing-evening, ramp, spike, soak, personalize-wall
     #[arg(value_name = "SCENARIO.toml")]
     pub scenario: Option<PathBuf>,
     #[command(flatten)]
@@ -42,8 +45,14 @@ pub struct Load {
     /// Requests a second on a fixed schedule, or `max`: every connection asks again as soon as it is answered
     #[arg(long, value_name = "R|max", value_parser = parse_rate)]
     pub rate: Option<Rate>,
-    /// How long, with --rate
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "rate")]
+    /// So many viewers at once, each asking, thinking and asking again: the steps of the scenario, or its mix
+    #[arg(long, value_name = "N", conflicts_with = "rate", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub users: Option<u32>,
+    /// How long they think between requests, on average, instead of what the scenario says
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "users")]
+    pub think: Option<Duration>,
+    /// How long, with --rate or --users
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub duration: Option<Duration>,
     /// Take one part of the schedule, 2/8: eight such runs together send the whole
     #[arg(long, value_name = "N/OF", value_parser = parse_shard)]
@@ -62,6 +71,9 @@ pub struct How {
     /// What must hold, such as 'p99 < 120ms', 'errors < 1%', 'in time > 99%'; may be given several times
     #[arg(long = "objective", value_name = "'P99 < 120MS'", value_parser = Objective::parse)]
     pub objectives: Vec<Objective>,
+    /// Close a connection after so many answers and open another one
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub requests_per_connection: Option<u32>,
     /// When an answer is given up
     #[arg(long, value_name = "TIME", value_parser = parse_timeout)]
     pub timeout: Option<Duration>,
@@ -84,6 +96,12 @@ impl Load {
 
     fn spec(&self, session: &Session) -> Result<Spec, RunError> {
         let mut spec = spec(self.scenario.as_deref(), &self.aim, &self.how, session)?;
+        if let Some(users) = self.users {
+            let own = spec.schedule.duration();
+            let lasts = self.duration.unwrap_or(if own.is_zero() { DURATION } else { own });
+            let evening = self.think.map_or(spec.evening.clone(), Evening::thinking);
+            spec.schedule = Schedule::Users(Crowd { users, lasts, evening });
+        }
         match self.rate {
             Some(Rate::Fixed(rate)) => {
                 let lasts = self.duration.unwrap_or(DURATION);
@@ -93,14 +111,18 @@ impl Load {
                 spec.schedule = Schedule::Max(self.duration.unwrap_or(DURATION));
                 spec.connections = self.how.connections.unwrap_or(CONNECTIONS_MAX);
             }
+            None if self.users.is_some() => {}
             None if self.scenario.is_none() => {
-                let hint =
-                    "name a scenario (serin load evening-peak), or give a rate: --url URL --rate 500 --duration 30s";
+                let hint = "name a scenario (serin load evening-peak), or give a rate: --url URL --rate 500 --duration 30s, or --users 50";
                 return Err(RunError::misuse("nothing says how much to send").hint(hint));
+            }
+            None if self.duration.is_some() => {
+                let cause = "--duration goes with --rate or --users; a scenario says itself how long it lasts";
+                return Err(RunError::misuse(cause));
             }
             None => {}
         }
-        if self.rate.is_some() && spec.schedule.duration().is_zero() {
+        if spec.schedule.duration().is_zero() {
             return Err(RunError::misuse("--duration is zero: nothing would be sent"));
         }
         spec.shard = self.shard.unwrap_or_default();
@@ -123,6 +145,7 @@ pub fn spec(scenario: Option<&Path>, aim: &Aim, how: &How, session: &Session) ->
     scenario.seed = how.seed.or(scenario.seed);
     scenario.connections = how.connections.or(scenario.connections);
     scenario.timeout = how.timeout.or(scenario.timeout);
+    scenario.wire.per_connection = how.requests_per_connection.or(scenario.wire.per_connection);
     if !how.objectives.is_empty() {
         scenario.objectives.clone_from(&how.objectives);
     }
@@ -157,6 +180,8 @@ fn single(path: &str) -> Result<Scenario, RunError> {
         kinds: vec![kind],
         audience: None,
         rows: Arc::default(),
+        evening: None,
+        wire: Wire::default(),
     })
 }
 

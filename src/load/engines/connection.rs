@@ -25,6 +25,8 @@ pub struct Connection {
     pub phase: Phase,
     pub reader: Reader,
     pub opened_ns: u64,
+    /// Whole answers that it gave.
+    pub answered: u64,
     /// What is being asked, and how much of it is on its way.
     pub out: Vec<u8>,
     written: usize,
@@ -53,6 +55,7 @@ impl Connection {
             phase: Phase::Connecting,
             reader,
             opened_ns: now_ns,
+            answered: 0,
             out: Vec::new(),
             written: 0,
             tls,
@@ -134,6 +137,10 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    pub fn is_flushed(&self) -> bool {
+        self.written == self.out.len() && self.tls.as_ref().is_none_or(|t| !t.wants_write())
     }
 
     /// Forgets the last request; `out` is then to be filled with the next.

@@ -7,5 +7,9 @@
 //! does not fit one request a connection, would make us change our mind.
 
 pub mod connection;
+pub mod meter;
+pub mod order;
 pub mod paced;
 pub mod poll;
+pub mod viewers;
+pub mod visit;

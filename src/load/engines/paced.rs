@@ -2,23 +2,22 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Phase};
-use super::poll::{Poll, Ready, sharpen_timers};
-use crate::load::answer::{Answer, Broken, Limits, Reader, says_throttled};
+use super::meter::Meter;
+use super::order::{Order, Report, STOPPED_WAIT};
+use super::poll::{Poll, sharpen_timers};
 use crate::load::dress::Dress;
-use crate::load::question::{Asker, Question};
-use crate::load::recorder::{Fault, Recorder, Times};
-use crate::load::redact::redact;
+use crate::load::fault::Fault;
+use crate::load::question::Question;
+use crate::load::recorder::Recorder;
 use crate::load::schedule::{Arrivals, Due, Schedule, Shard};
-use crate::load::tick::Tick;
-use crate::load::tls::Secure;
-use crate::stop::Stop;
+
+mod exchange;
 
 /// How long the loop sleeps at most: a stop is noticed within it.
 const NAP: u64 = 20_000_000;
@@ -29,33 +28,6 @@ const BATCH: u64 = 70_000;
 /// The loop is awake this long before a request is due, where requests are rare enough to afford it.
 const EARLY: u64 = 60_000;
 const RARE: u64 = 500_000;
-/// After a refused connection, `--rate max` waits this long before the next.
-const CALM: u64 = 50_000_000;
-/// How long a stopped run waits for what is under way.
-const STOPPED_WAIT: u64 = 500_000_000;
-
-/// What all workers of a run share.
-pub struct Order {
-    pub asker: Arc<dyn Asker>,
-    pub schedule: Schedule,
-    pub seed: u64,
-    pub addresses: Vec<SocketAddr>,
-    pub stages: usize,
-    /// Where the target speaks TLS.
-    pub secure: Option<Secure>,
-    pub timeout: Duration,
-    pub body_limit: u64,
-    pub begin: Instant,
-    pub stop: Stop,
-    /// Set when the run is lost or broken: the engine's own stop.
-    pub halt: Arc<AtomicBool>,
-}
-
-/// What a worker hands over: a second, or its last one and what ended it.
-pub enum Report {
-    Second(Box<Tick>),
-    Last(Box<Tick>, Option<io::Error>),
-}
 
 #[derive(Clone, Copy, Debug)]
 struct Flight {
@@ -107,6 +79,8 @@ pub struct Worker {
     question: Question,
     buffer: Vec<u8>,
     meter: Meter,
+    /// After this many answers a connection is closed and another one opened.
+    per_connection: u64,
 }
 
 impl Worker {
@@ -148,6 +122,7 @@ impl Worker {
             question: Question::default(),
             buffer: vec![0; 64 * 1024],
             meter: Meter::default(),
+            per_connection: order.per_connection.map_or(u64::MAX, u64::from),
             order,
         })
     }
@@ -251,7 +226,7 @@ impl Worker {
         while self.waiting > 0 {
             self.fail_waiting(Fault::Stopped, now, "not sent, as the run was stopped");
         }
-        self.cut_ns = now + STOPPED_WAIT.min(self.timeout_ns);
+        self.cut_ns = now + (STOPPED_WAIT.as_nanos() as u64).min(self.timeout_ns);
     }
 
     fn turn_seconds(&mut self, now: u64) {
@@ -304,280 +279,6 @@ impl Worker {
         }
     }
 
-    fn open(&mut self, slot: usize, now: u64) {
-        let to = self.order.addresses[self.turn % self.order.addresses.len()];
-        self.turn += 1;
-        let reader = Reader::new(self.limits(0, ""));
-        let s = &mut self.slots[slot];
-        s.generation = s.generation.wrapping_add(1);
-        let token = (u64::from(s.generation) << 32) | slot as u64;
-        let tls = self.order.secure.as_ref().map(Secure::open).transpose();
-        let opened = tls.and_then(|tls| Connection::open(to, tls, reader, now));
-        match opened.and_then(|c| self.poll.watch(&c, token).map(|()| c)) {
-            Ok(connection) => {
-                self.slots[slot].connection = Some(connection);
-                self.connecting += 1;
-            }
-            Err(e) => {
-                self.free.push(slot);
-                self.refused(Fault::Connect, &e, now);
-            }
-        }
-    }
-
-    /// A connection could not be made: one request pays for it.
-    fn refused(&mut self, fault: Fault, error: &io::Error, now: u64) {
-        let to = self.order.addresses[(self.turn + self.order.addresses.len() - 1) % self.order.addresses.len()];
-        let text = format!("{to}: {error}");
-        if self.closed {
-            self.calm_until = now + CALM;
-            let due = self.next_due(now);
-            self.recorder.due(due.stage, 0);
-            self.end_unsent(due, fault, now, &text);
-        } else if self.waiting > 0 {
-            self.fail_waiting(fault, now, &text);
-        }
-    }
-
-    fn limits(&self, endpoint: u16, method: &str) -> Limits {
-        let check = self.order.asker.check(endpoint);
-        let keep = if check.is_some_and(super::super::question::Check::reads_body) { 1 << 20 } else { 0 };
-        Limits { body: self.order.body_limit, keep, head_only: method == "HEAD" }
-    }
-
-    fn next_due(&mut self, now: u64) -> Due {
-        let index = self.next_index;
-        self.next_index += self.step;
-        Due { index, at_ns: now, stage: 0 }
-    }
-
-    fn ask(&mut self, slot: usize, now: u64) {
-        let (due, ready_ns) = if self.closed {
-            let due = self.next_due(now);
-            self.recorder.due(0, 0);
-            (due, now)
-        } else {
-            let Some(due) = self.queue.next() else { return };
-            self.waiting -= 1;
-            (due, if due.index >= self.fresh.0 { self.fresh.1 } else { due.at_ns })
-        };
-        let mut question = std::mem::take(&mut self.question);
-        self.order.asker.ask(due.index, &mut question);
-        let limits = self.limits(question.endpoint, question.method);
-        if let Some(connection) = self.slots[slot].connection.as_mut() {
-            connection.clear();
-            connection.reader.restart(limits);
-            connection.phase = Phase::Asking;
-            self.dress.write(&question, &mut connection.out);
-            let sent_ns = self.order.begin.elapsed().as_nanos() as u64;
-            let endpoint = question.endpoint;
-            self.slots[slot].flight = Some(Flight { due, ready_ns, sent_ns, first_ns: None, endpoint });
-            self.in_flight += 1;
-            self.recorder.sent(due.stage);
-            self.question = question;
-            self.flush(slot, now);
-        }
-    }
-
-    fn flush(&mut self, slot: usize, now: u64) {
-        let Some(connection) = self.slots[slot].connection.as_mut() else { return };
-        if let Err(e) = connection.flush() {
-            // It may have answered before it closed: a 413 to a large body.
-            if e.kind() == io::ErrorKind::BrokenPipe {
-                self.read(slot, now, true);
-            }
-            if self.slots[slot].flight.is_some() {
-                self.fail(slot, Fault::Reset, now, &e.to_string());
-            }
-        }
-    }
-
-    fn hear(&mut self, ready: Ready, now: u64) {
-        let slot = (ready.token & 0xffff_ffff) as usize;
-        let s = &self.slots[slot];
-        if u64::from(s.generation) != ready.token >> 32 {
-            return;
-        }
-        let Some(phase) = s.connection.as_ref().map(|c| c.phase) else { return };
-        match phase {
-            Phase::Connecting if ready.writable || ready.closed => self.connected(slot, now),
-            Phase::Securing => self.secured(slot, now),
-            Phase::Idle if ready.closed || ready.readable => self.stirred(slot, ready.closed),
-            Phase::Asking => {
-                if ready.writable {
-                    self.flush(slot, now);
-                }
-                if ready.readable || ready.closed {
-                    self.read(slot, now, ready.closed);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn connected(&mut self, slot: usize, now: u64) {
-        let Some(connection) = self.slots[slot].connection.as_mut() else { return };
-        if let Some(error) = connection.connect_error() {
-            self.close(slot);
-            self.refused(Fault::Connect, &error, now);
-            return;
-        }
-        self.recorder.connected(now - connection.opened_ns);
-        if connection.is_secure() {
-            connection.phase = Phase::Securing;
-            connection.opened_ns = now;
-            self.secured(slot, now);
-        } else {
-            connection.phase = Phase::Idle;
-            self.connecting -= 1;
-            self.release(slot, now);
-        }
-    }
-
-    /// TLS came a step further.
-    fn secured(&mut self, slot: usize, now: u64) {
-        let Some(connection) = self.slots[slot].connection.as_mut() else { return };
-        match connection.secure() {
-            Ok(false) => {}
-            Ok(true) => {
-                connection.phase = Phase::Idle;
-                self.connecting -= 1;
-                self.recorder.secured(now - connection.opened_ns);
-                self.release(slot, now);
-            }
-            Err(error) => {
-                self.close(slot);
-                self.refused(Fault::Tls, &error, now);
-            }
-        }
-    }
-
-    /// Something came where nothing was asked: the end of the connection, unless TLS only talks to itself.
-    fn stirred(&mut self, slot: usize, closed: bool) {
-        let Some(connection) = self.slots[slot].connection.as_mut() else { return };
-        let own = !closed && connection.is_secure() && matches!(connection.read(&mut self.buffer), Ok(None));
-        if !own {
-            self.close(slot);
-        }
-    }
-
-    /// The connection is free: the next request takes it, or it rests.
-    fn release(&mut self, slot: usize, now: u64) {
-        if self.wants(now) > 0 {
-            self.ask(slot, now);
-        } else {
-            self.idle.push_back((slot, self.slots[slot].generation));
-        }
-    }
-
-    /// Reads what came; `last` says that the other side will send no more.
-    fn read(&mut self, slot: usize, now: u64, last: bool) {
-        loop {
-            let s = &mut self.slots[slot];
-            let (Some(connection), Some(flight)) = (s.connection.as_mut(), s.flight.as_mut()) else { return };
-            let secure = connection.is_secure();
-            let came = match connection.read(&mut self.buffer) {
-                Ok(None) => return,
-                Ok(Some(n)) => n,
-                Err(e) => {
-                    let fault = if connection.reader.begun() { Fault::Closed } else { Fault::Reset };
-                    return self.fail(slot, fault, now, &e.to_string());
-                }
-            };
-            flight.first_ns.get_or_insert(now);
-            let taken = if came == 0 {
-                connection.reader.closed().map(Some)
-            } else {
-                connection.reader.take(&self.buffer[..came])
-            };
-            match taken {
-                Ok(None) => {
-                    // A short read emptied the socket; the next bytes bring their own event.
-                    if came < self.buffer.len() && !last && !secure {
-                        return;
-                    }
-                }
-                Ok(Some(answer)) => {
-                    let keep = answer.keep && came > 0 && !last;
-                    let (fault, status, degraded) =
-                        (judge(answer, &*self.order.asker, flight.endpoint), answer.status, answer.degraded);
-                    return self.answered(slot, keep, status, degraded, fault);
-                }
-                Err(broken) => {
-                    let fault = match broken {
-                        Broken::TooLarge => Fault::TooLarge,
-                        Broken::Closed => Fault::Closed,
-                        _ => Fault::Protocol,
-                    };
-                    return self.fail(slot, fault, now, &broken.to_string());
-                }
-            }
-        }
-    }
-
-    fn answered(&mut self, slot: usize, keep: bool, status: u16, degraded: bool, fault: Option<(Fault, String)>) {
-        let Some(flight) = self.slots[slot].flight.take() else { return };
-        let now = self.now();
-        self.in_flight -= 1;
-        self.recorder.status(status, degraded);
-        self.end(flight.due, flight.endpoint, times(&flight, now), fault, true);
-        if keep {
-            if let Some(connection) = self.slots[slot].connection.as_mut() {
-                connection.phase = Phase::Idle;
-            }
-            self.release(slot, now);
-        } else {
-            self.close(slot);
-            self.send_waiting(now);
-        }
-    }
-
-    /// The request on this connection failed; the connection is of no more use.
-    fn fail(&mut self, slot: usize, fault: Fault, now: u64, why: &str) {
-        if let Some(flight) = self.slots[slot].flight.take() {
-            self.in_flight -= 1;
-            self.end(flight.due, flight.endpoint, times(&flight, now), Some((fault, why.to_owned())), false);
-        }
-        self.close(slot);
-        self.send_waiting(now);
-    }
-
-    /// The oldest waiting request ends without ever having been sent.
-    fn fail_waiting(&mut self, fault: Fault, now: u64, why: &str) {
-        self.waiting -= 1;
-        if let Some(due) = self.queue.next() {
-            self.end_unsent(due, fault, now, why);
-        }
-    }
-
-    fn end_unsent(&mut self, due: Due, fault: Fault, now: u64, why: &str) {
-        let mut question = std::mem::take(&mut self.question);
-        self.order.asker.ask(due.index, &mut question);
-        let endpoint = question.endpoint;
-        self.question = question;
-        let times = Times { due: due.at_ns, ready: due.at_ns, sent: None, first: None, last: now };
-        self.end(due, endpoint, times, Some((fault, why.to_owned())), false);
-    }
-
-    fn end(&mut self, due: Due, endpoint: u16, times: Times, fault: Option<(Fault, String)>, answered: bool) {
-        let kind = fault.as_ref().map(|(kind, _)| *kind);
-        if let Some((kind, why)) = fault.filter(|(kind, _)| self.recorder.wants_example(*kind)) {
-            let mut question = Question::default();
-            self.order.asker.ask(due.index, &mut question);
-            self.recorder.example(kind, redact(&format!("{}: {why}", question.line())));
-        }
-        self.recorder.ended(endpoint, due.stage, times, kind, answered);
-    }
-
-    fn close(&mut self, slot: usize) {
-        let s = &mut self.slots[slot];
-        if let Some(connection) = s.connection.take() {
-            self.connecting -= usize::from(connection.is_opening());
-            s.generation = s.generation.wrapping_add(1);
-            self.free.push(slot);
-        }
-    }
-
     /// Gives up what took longer than its time.
     fn expire(&mut self, now: u64) {
         let limit = self.timeout_ns;
@@ -597,64 +298,5 @@ impl Worker {
             );
         }
         self.send_waiting(now);
-    }
-}
-
-fn times(flight: &Flight, last: u64) -> Times {
-    Times { due: flight.due.at_ns, ready: flight.ready_ns, sent: Some(flight.sent_ns), first: flight.first_ns, last }
-}
-
-/// Returns what is wrong with a whole answer, if anything is.
-fn judge(answer: &Answer, asker: &dyn Asker, endpoint: u16) -> Option<(Fault, String)> {
-    let said = || String::from_utf8_lossy(&answer.body[..answer.body.len().min(200)]).into_owned();
-    let check = asker.check(endpoint);
-    let bad = !(200..300).contains(&answer.status) && answer.status != 304;
-    if bad && check.and_then(|c| c.status) != Some(answer.status) {
-        let throttled = answer.throttled || answer.status == 429 || says_throttled(&answer.body);
-        let fault = match answer.status {
-            _ if throttled => Fault::Throttled,
-            300..400 => Fault::Redirect,
-            _ => Fault::Status,
-        };
-        return Some((fault, format!("{} {}", answer.status, said())));
-    }
-    check.and_then(|c| c.fault(answer.status, &answer.body)).map(|why| (Fault::Check, why))
-}
-
-/// This thread's CPU and how long it waited for one, from the kernel.
-#[derive(Default)]
-struct Meter {
-    file: Option<std::fs::File>,
-    cpu_ns: u64,
-    queue_ns: u64,
-    at: Option<Instant>,
-    /// Whether the last second was so busy that requests share wake-ups.
-    dense: bool,
-}
-
-impl Meter {
-    fn open() -> Self {
-        let mut meter = Self { file: std::fs::File::open("/proc/thread-self/schedstat").ok(), ..Self::default() };
-        if let Some((cpu, queue)) = meter.stat() {
-            (meter.cpu_ns, meter.queue_ns) = (cpu, queue);
-        }
-        meter.at = Some(Instant::now());
-        meter
-    }
-
-    fn stat(&self) -> Option<(u64, u64)> {
-        use std::os::unix::fs::FileExt;
-        let mut text = [0; 96];
-        let n = self.file.as_ref()?.read_at(&mut text, 0).ok()?;
-        let mut numbers = std::str::from_utf8(&text[..n]).ok()?.split_whitespace().map(str::parse);
-        Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
-    }
-
-    fn read(&mut self, recorder: &mut Recorder) {
-        let (Some((cpu, queue)), Some(at)) = (self.stat(), self.at) else { return };
-        let passed = at.elapsed().as_nanos().max(1) as f64;
-        let used = (cpu - self.cpu_ns) as f64 / passed;
-        recorder.generator(used, (queue - self.queue_ns) as f64 / 1e6);
-        (self.cpu_ns, self.queue_ns, self.at) = (cpu, queue, Some(Instant::now()));
     }
 }
