@@ -63,6 +63,10 @@ fn inside() {
         let _taken = Taken::take().expect("a terminal");
         panic!("a defect in a screen");
     }
+    if std::env::var("SERIN_TEST_HANGUP").is_ok() {
+        // SAFETY: only this process no longer hears that its terminal closed, as under nohup.
+        unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
+    }
     let home = std::env::temp_dir();
     let setting = Setting { home: home.clone(), reports: home.clone(), command: "serin".to_owned() };
     let running = director::start(Box::new(Playback), &setting, Stop::default()).expect("started");
@@ -83,15 +87,15 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn start(panic: bool) -> Self {
+    fn start(told: Option<&str>) -> Self {
         let size = PtySize { rows: 30, cols: 100, pixel_width: 0, pixel_height: 0 };
         let pair = native_pty_system().openpty(size).expect("a pseudo-terminal");
         let mut command = CommandBuilder::new(std::env::current_exe().expect("this test"));
         command.args(["--ignored", "--exact", "inside", "--nocapture"]);
         command.env("LC_ALL", "C.UTF-8");
         command.env("TERM", "xterm-256color");
-        if panic {
-            command.env("SERIN_TEST_PANIC", "1");
+        if let Some(name) = told {
+            command.env(name, "1");
         }
         let child = pair.slave.spawn_command(command).expect("started");
         let mut from = pair.master.try_clone_reader().expect("a reader");
@@ -137,7 +141,7 @@ impl Terminal {
 
 #[test]
 fn it_starts_follows_a_resize_asks_and_gives_the_terminal_back() {
-    let mut terminal = Terminal::start(false);
+    let mut terminal = Terminal::start(None);
     terminal.wait_for("[2 Load]");
     terminal.wait_for("answered 500/s");
     assert!(terminal.screen.lock().expect("drawn").screen().alternate_screen());
@@ -159,7 +163,7 @@ fn it_starts_follows_a_resize_asks_and_gives_the_terminal_back() {
 
 #[test]
 fn ctrl_c_stops_the_run_and_leaves() {
-    let mut terminal = Terminal::start(false);
+    let mut terminal = Terminal::start(None);
     terminal.wait_for("[2 Load]");
     terminal.press("\x03");
     assert!(terminal.left().contains("? CANNOT TELL: stopped by hand"));
@@ -167,6 +171,27 @@ fn ctrl_c_stops_the_run_and_leaves() {
 
 #[test]
 fn a_panic_gives_the_terminal_back_and_is_read_on_it() {
-    let left = Terminal::start(true).left();
+    let left = Terminal::start(Some("SERIN_TEST_PANIC")).left();
     assert!(left.contains("a defect in a screen"), "{left}");
+}
+
+#[test]
+fn a_terminal_that_vanishes_ends_the_console_even_when_nobody_signals_it() {
+    let Terminal { master, mut child, keys, screen } = {
+        let terminal = Terminal::start(Some("SERIN_TEST_HANGUP"));
+        terminal.wait_for("[2 Load]");
+        terminal
+    };
+    // The reading thread holds the master's other copy until the child ends or is hung up; a resize to nothing is not enough.
+    drop((master, keys));
+    let begin = Instant::now();
+    // SAFETY: asks the kernel to hang the terminal up, as a closed window does.
+    while child.try_wait().expect("asked").is_none() {
+        assert!(
+            begin.elapsed() < Duration::from_secs(20),
+            "still there:\n{}",
+            screen.lock().expect("drawn").screen().contents()
+        );
+        thread::sleep(Duration::from_millis(50));
+    }
 }

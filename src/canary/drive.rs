@@ -97,6 +97,8 @@ struct OnTheWay<'a> {
     findings: Vec<String>,
     /// When the way back was decided, and the canary's count at the last look at zero.
     back: Option<(Instant, Option<f64>)>,
+    /// What still reached the canary between the last two looks at zero; `None` when that was not counted.
+    at_zero: Option<u64>,
     way_back: Option<WayBack>,
     stop_at: Option<Instant>,
     /// The last interval's requests and p99 of each side.
@@ -132,6 +134,7 @@ impl<'a> OnTheWay<'a> {
             done: Vec::new(),
             findings: Vec::new(),
             back: None,
+            at_zero: None,
             way_back: None,
             stop_at: None,
             figures: ((0.0, 0.0), (None, None)),
@@ -236,6 +239,7 @@ impl<'a> OnTheWay<'a> {
         let share = self.read();
         let look = self.look();
         let after_zero = self.after_zero();
+        self.at_zero = after_zero.filter(|n| *n < u64::MAX);
         let quiet = self.quiet();
         let now = self.now();
         for wish in &fresh {
@@ -368,7 +372,7 @@ impl<'a> OnTheWay<'a> {
                     self.way_back = began.map(|took_s| WayBack {
                         took_s,
                         verified: share == Some(0.0),
-                        requests_at_zero: self.back.and_then(|b| b.1).map(|_| 0),
+                        requests_at_zero: self.at_zero,
                     });
                     if let Some(back) = self.way_back {
                         self.happened(format!("zero is verified {:.1} s after the decision", back.took_s), Some(true));

@@ -116,6 +116,9 @@ fn watch(shown: &mut Shown, clerk: &mut Clerk, options: &Options, folder: Option
             terminal.screen.draw(|frame| app.draw(frame))?;
             (stale, drawn) = (false, Some(now));
         }
+        if terminal.gone() {
+            return Err(io::Error::other("its other side has gone").into());
+        }
         if event::poll(FRAME)? {
             stale = true;
             if let Input::Key(key) = event::read()? {

@@ -32,6 +32,17 @@ impl Taken {
         Ok(Self { screen })
     }
 
+    /// Whether whoever showed the terminal has gone (a closed window, a lost connection).
+    ///
+    /// Asked before each wait for a key: reading the keys of a terminal without another side never waits, and would take
+    /// a whole core for ever.
+    pub fn gone(&self) -> bool {
+        let mut input = libc::pollfd { fd: libc::STDIN_FILENO, events: 0, revents: 0 };
+        // SAFETY: one descriptor, in a structure of this frame; no time is waited.
+        let answered = unsafe { libc::poll(&raw mut input, 1, 0) };
+        answered == 1 && input.revents & (libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) != 0
+    }
+
     /// Leaves the terminal to the shell until `fg`.
     pub fn suspend(&mut self) -> io::Result<()> {
         leave();

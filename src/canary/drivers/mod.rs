@@ -6,14 +6,15 @@ use super::driver::Driver;
 use super::error::CanaryError;
 use super::plan::Plan;
 
-/// Opens the driver of a plan; the local one needs the world that it routes, so it is opened with that.
+/// Opens the driver that a plan names, and no other: a table of another driver beside it changes nothing.
 pub fn open(plan: &Plan) -> Result<Box<dyn Driver>, CanaryError> {
     if let Some(lack) = plan.wiring.lacks(&plan.driver) {
         return Err(CanaryError::Unfit(lack));
     }
-    let wiring = &plan.wiring;
-    if let Some(programs) = &wiring.command {
-        return Ok(Box::new(command::Programs::new(programs.clone())));
+    match (plan.driver.as_str(), &plan.wiring.command) {
+        ("command", Some(programs)) => Ok(Box::new(command::Programs::new(programs.clone()))),
+        (name, _) => Err(CanaryError::Unfit(format!(
+            "the driver `{name}` cannot be opened: this serin walks by `command` only; nothing was changed"
+        ))),
     }
-    Err(CanaryError::Unfit(format!("the driver `{}` cannot be opened", plan.driver)))
 }

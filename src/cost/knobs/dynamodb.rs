@@ -47,9 +47,12 @@ impl Table {
 
     fn describe(&mut self) -> Result<Described, KnobError> {
         let answer = self.aws.call(&DYNAMODB, "DescribeTable", &json!({"TableName": self.name}));
-        let answer = answer.map_err(|e| match e.is("ResourceNotFoundException") {
-            true => KnobError::Unfit(format!("there is no table `{}` in {}", self.name, self.aws.region)),
-            false => self.failed(&e),
+        let answer = answer.map_err(|e| {
+            if e.is("ResourceNotFoundException") {
+                KnobError::Unfit(format!("there is no table `{}` in {}", self.name, self.aws.region))
+            } else {
+                self.failed(&e)
+            }
         })?;
         let table = &answer["Table"];
         if table["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST" {

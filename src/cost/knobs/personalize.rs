@@ -46,9 +46,12 @@ impl Knob for Campaign {
 
     fn read(&mut self) -> Result<u64, KnobError> {
         let answer = self.aws.call(&PERSONALIZE, "DescribeCampaign", &json!({"campaignArn": self.arn}));
-        let answer = answer.map_err(|e| match e.is("ResourceNotFoundException") {
-            true => KnobError::Unfit(format!("there is no campaign `{}` in {}", self.arn, self.aws.region)),
-            false => self.failed(&e),
+        let answer = answer.map_err(|e| {
+            if e.is("ResourceNotFoundException") {
+                KnobError::Unfit(format!("there is no campaign `{}` in {}", self.arn, self.aws.region))
+            } else {
+                self.failed(&e)
+            }
         })?;
         let campaign = &answer["campaign"];
         // While an update is under way the campaign tells its old number; a failed one leaves it so.

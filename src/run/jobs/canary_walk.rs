@@ -125,12 +125,12 @@ fn folder(desk: &Desk) -> Result<PathBuf, RunError> {
 fn lock(meeting: &Meeting, target: &str, desk: &Desk) -> Result<Lock, RunError> {
     let folder = desk.folder.as_ref().map_or_else(String::new, |f| format!(" of {}", f.display()));
     let holder = format!("the walk{folder}, process {}", std::process::id());
-    Lock::take(&meeting.lock(), &holder).map_err(|e| match e {
+    Lock::take(&meeting.lock(), &holder).map_err(|e| match &e {
         LockError::Held { holder, .. } => {
             RunError::misuse(format!("{target} is being walked already, by {holder}: one walk a target"))
                 .hint("`serin canary rollback RUN` takes it back from here")
         }
-        other => RunError::cannot_tell(other),
+        LockError::Io { .. } => RunError::cannot_tell(e),
     })
 }
 

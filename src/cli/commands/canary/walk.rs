@@ -12,9 +12,9 @@ use crate::run::jobs::canary_walk::CanaryWalk;
 /// Each act is written to a journal first: a walk that was killed goes on with `serin canary resume`. The exit code is 0
 /// when it was walked out, 1 when it was rolled back, 3 when nothing could be told and the share was held.
 #[derive(clap::Args)]
-#[command(after_help = "Example: serin canary walk scenarios/canary-good.toml --json")]
+#[command(after_help = "Example: serin canary walk plan.toml --json   (a plan with driver = \"command\")")]
 pub struct Walk {
-    /// A plan, or one that is built in: canary-good
+    /// A plan whose driver is `command`: your own program sets the share
     #[arg(value_name = "PLAN.toml")]
     plan: PathBuf,
     /// Walk this target instead of the plan's
@@ -34,6 +34,13 @@ impl Walk {
         }
         if let Some(lack) = plan.wiring.lacks(&plan.driver) {
             return Err(RunError::misuse(format!("{name}: {lack}")));
+        }
+        if plan.driver != "command" {
+            return Err(RunError::misuse(format!(
+                "{name}: the driver `{}` cannot be walked yet, nothing was changed",
+                plan.driver
+            ))
+            .hint("driver = \"command\" walks any proxy: your program is told the share and tells it back"));
         }
         session.headless(Box::new(CanaryWalk { plan, text, name }), self.out.as_deref())
     }
