@@ -122,23 +122,34 @@ pub fn key_rotated(scene: &Scene) -> Option<Suspect> {
     Some(suspect("key-rotated", 92, spell, because))
 }
 
+/// A capacity that fell and has not come back.
+struct Fall {
+    before: f64,
+    now: f64,
+    at: f64,
+    /// Whether more than half of it went in one step.
+    sudden: bool,
+}
+
 /// The provisioned capacity that was, and is: the newest fall within the span and the day before.
-fn fallen(scene: &Scene) -> Option<(f64, f64, f64)> {
+fn fallen(scene: &Scene) -> Option<Fall> {
     let values = scene.series.values(Signal::StoreCapacity, scene.from - 86_400.0, scene.now);
     let now = values.last()?.1;
     let best = values.iter().map(|v| v.1).fold(0.0, f64::max);
     let fell_at = values.windows(2).rev().find(|w| w[1].1 < w[0].1 && w[1].1 <= now)?[1].0;
-    (now < best * 0.9).then_some((best, now, fell_at))
+    let sudden = values.windows(2).any(|w| w[1].1 < w[0].1 * 0.5 && w[1].1 >= now);
+    (now < best * 0.9).then_some(Fall { before: best, now, at: fell_at, sudden })
 }
 
 pub fn capacity_cut(scene: &Scene) -> Option<Suspect> {
     let series = scene.stable();
     let throttled = over(&series, Signal::StoreThrottled, Signal::StoreReads, 0.002);
-    let Some((before, now, at)) = fallen(scene) else { return capacity_restored(scene, &series) };
+    let Some(Fall { before, now, at, sudden }) = fallen(scene) else { return capacity_restored(scene, &series) };
     let (from, to) = scene.recent();
     let used = series.growth(Signal::StoreUnits, from, to).map(|g| g.per_second() / now.max(1e-9));
     let hurts = scene.spell(&series, &throttled).is_some_and(|s| s.ended.is_none_or(|e| e > at));
-    if !hurts && used.is_none_or(|u| u < 0.8) && now > before * 0.5 {
+    // Steps of a way down that hurt nobody are no incident; half of it gone at once is, before it hurts.
+    if !hurts && used.is_none_or(|u| u < 0.8) && !sudden {
         return None;
     }
     let (share, count) =
@@ -382,6 +393,8 @@ mod tests {
     use super::*;
     use crate::judge::verdict::Verdict;
 
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
     const NOW: f64 = 1_800_000_000.0;
     const STEP: f64 = 5.0;
 
@@ -563,6 +576,16 @@ mod tests {
         // A step of the way down that holds is no incident.
         let step: Fault = |l, _| l.capacity = 88.0;
         assert_eq!(causes(&scene(&[step], 300.0, 0.0)), []);
+        // Nor are many steps to well under half, each of which held; the same fall at once is.
+        static STEPS: AtomicU32 = AtomicU32::new(0);
+        let way_down: Fault = |l, _| {
+            l.units = 10.0;
+            let step = STEPS.fetch_add(1, Relaxed) % 240; // each of the three instances in its turn
+            l.capacity = (100.0 - 0.5 * f64::from(step)).max(40.0);
+        };
+        assert_eq!(causes(&scene(&[way_down], 1200.0, 0.0)), []);
+        let fall: Fault = |l, _| (l.units, l.capacity) = (10.0, 40.0);
+        assert_eq!(causes(&scene(&[fall], 1200.0, 0.0)), [("capacity-cut".to_owned(), true)]);
     }
 
     #[test]
