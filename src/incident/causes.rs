@@ -388,12 +388,12 @@ pub fn metrics_dead(scene: &Scene) -> Option<Suspect> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
     use super::super::scene::{Heard, Kind, Limits};
     use super::super::triage::triage;
     use super::*;
     use crate::judge::verdict::Verdict;
-
-    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
     const NOW: f64 = 1_800_000_000.0;
     const STEP: f64 = 5.0;
@@ -570,6 +570,7 @@ mod tests {
 
     #[test]
     fn a_cut_explains_the_throttles_that_follow_it() {
+        static STEPS: AtomicU32 = AtomicU32::new(0);
         let cut: Fault = |l, _| (l.capacity, l.store_throttled) = (20.0, 60.0);
         assert_eq!(causes(&scene(&[cut], 300.0, 0.0)), [("capacity-cut".to_owned(), true)]);
         assert_eq!(causes(&scene(&[cut], 600.0, 300.0)), [("capacity-cut".to_owned(), false)]);
@@ -577,7 +578,6 @@ mod tests {
         let step: Fault = |l, _| l.capacity = 88.0;
         assert_eq!(causes(&scene(&[step], 300.0, 0.0)), []);
         // Nor are many steps to well under half, each of which held; the same fall at once is.
-        static STEPS: AtomicU32 = AtomicU32::new(0);
         let way_down: Fault = |l, _| {
             l.units = 10.0;
             let step = STEPS.fetch_add(1, Relaxed) % 240; // each of the three instances in its turn
