@@ -5,6 +5,7 @@ mod recorded;
 use std::io::{Read, Write};
 use std::num::NonZero;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -84,6 +85,8 @@ struct Terminal {
     child: Box<dyn Child + Send + Sync>,
     keys: Box<dyn Write + Send>,
     screen: Arc<Mutex<vt100::Parser>>,
+    /// Tells the reader to let go of its copy of the master.
+    closing: Arc<AtomicBool>,
 }
 
 impl Terminal {
@@ -102,13 +105,18 @@ impl Terminal {
         let keys = pair.master.take_writer().expect("a writer");
         let screen = Arc::new(Mutex::new(vt100::Parser::new(cells(30), cells(100), 0)));
         let drawn = screen.clone();
+        let closing = Arc::new(AtomicBool::new(false));
+        let closed = closing.clone();
         thread::spawn(move || {
             let mut bytes = [0; 4096];
             while let Ok(n @ 1..) = from.read(&mut bytes) {
+                if closed.load(Ordering::Acquire) {
+                    return;
+                }
                 drawn.lock().expect("drawn").process(&bytes[..n]);
             }
         });
-        Self { master: pair.master, child, keys, screen }
+        Self { master: pair.master, child, keys, screen, closing }
     }
 
     fn contents(&self) -> String {
@@ -177,15 +185,12 @@ fn a_panic_gives_the_terminal_back_and_is_read_on_it() {
 
 #[test]
 fn a_terminal_that_vanishes_ends_the_console_even_when_nobody_signals_it() {
-    let Terminal { master, mut child, keys, screen } = {
-        let terminal = Terminal::start(Some("SERIN_TEST_HANGUP"));
-        terminal.wait_for("[2 Load]");
-        terminal
-    };
-    // The reading thread holds the master's other copy until the child ends or is hung up; a resize to nothing is not enough.
+    let terminal = Terminal::start(Some("SERIN_TEST_HANGUP"));
+    terminal.wait_for("[2 Load]");
+    let Terminal { master, mut child, keys, screen, closing } = terminal;
+    closing.store(true, Ordering::Release);
     drop((master, keys));
     let begin = Instant::now();
-    // SAFETY: asks the kernel to hang the terminal up, as a closed window does.
     while child.try_wait().expect("asked").is_none() {
         assert!(
             begin.elapsed() < Duration::from_secs(20),
