@@ -49,11 +49,6 @@ impl Fault {
         }
     }
 
-    /// Whether the target itself said so, so that no generator can be the cause.
-    pub fn is_the_targets_own(word: &str) -> bool {
-        matches!(word, "status" | "throttled" | "redirect" | "check" | "protocol" | "too-large")
-    }
-
     /// Whether the time it took says something: what was never sent has no latency.
     pub fn has_latency(self) -> bool {
         !matches!(self, Self::Connect | Self::Tls)

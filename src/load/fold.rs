@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::fault::Fault;
 use super::health::{self, Health, State};
 use super::summary::{EndpointSummary, Errors, Generator, Judged, LoadSummary, Quantiles, Rates, SCHEMA};
 use super::tick::{EndpointTick, LoadPlan, Parts, Tick};
 use crate::judge::measure::Measure;
-use crate::judge::objective::Objective;
+use crate::judge::objective::{Figure, Metric, Objective};
 use crate::judge::verdict::Verdict;
+use crate::stats::histogram::Histogram;
 use crate::stats::units::{Rps, Share};
 
 /// A load so far. Its size depends on endpoints and stages, never on how long it ran.
@@ -38,9 +38,12 @@ pub struct Fold {
 /// The last seconds, and how the windows that ended so far did.
 #[derive(Clone, Debug)]
 struct Window {
-    seconds: VecDeque<Measure>,
+    /// What each second showed, and how late the generator was in it.
+    seconds: VecDeque<(Measure, Histogram)>,
     length: usize,
     met: u64,
+    /// Those too that only the generator's own lateness spoiled.
+    met_but_for_late: u64,
     without_data: u64,
     total: u64,
 }
@@ -63,6 +66,7 @@ impl Fold {
                 seconds: VecDeque::new(),
                 length: w.seconds as usize,
                 met: 0,
+                met_but_for_late: 0,
                 without_data: 0,
                 total: 0,
             })
@@ -139,17 +143,25 @@ impl Fold {
         for (objective, window) in self.objectives.iter().zip(&mut self.windows) {
             let Some(window) = window else { continue };
             let endpoint = objective.endpoint.as_ref().and_then(|e| self.plan.endpoints.iter().position(|n| n == e));
-            window.seconds.push_back(of_tick(tick, endpoint));
+            window.seconds.push_back((of_tick(tick, endpoint), tick.generator.late.clone()));
             if window.seconds.len() > window.length {
                 window.seconds.pop_front();
             }
             if window.seconds.len() == window.length {
                 let mut all = Measure::default();
-                window.seconds.iter().for_each(|m| add(&mut all, m));
+                let mut late = Histogram::default();
+                for (second, own) in &window.seconds {
+                    add(&mut all, second);
+                    late.merge(own);
+                }
                 all.rate = Some(all.rate.unwrap_or(0.0) / window.length as f64);
                 window.total += 1;
                 match objective.observe(&all) {
-                    Some(seen) => window.met += u64::from(objective.holds(seen)),
+                    Some(seen) => {
+                        let met = objective.holds(seen);
+                        window.met += u64::from(met);
+                        window.met_but_for_late += u64::from(met || holds_but_for_late(objective, seen, &late));
+                    }
                     None => window.without_data += 1,
                 }
             }
@@ -240,37 +252,22 @@ impl Fold {
         Judged { expression, limit: objective.limit, observed, met, reason }
     }
 
-    /// Whether errors that the target itself returned are enough to miss an objective.
-    fn missed_by_the_target(&self, objective: &Objective) -> bool {
-        if objective.can_blame_generator() {
-            return false;
+    /// Whether an objective that is missed would have held without the generator's own lateness.
+    fn late_decides(&self, at: usize, state: State) -> bool {
+        let objective = &self.objectives[at];
+        match self.plan.model.as_str() {
+            "open" => {}
+            // A generator at the end of its CPU measures its own queue, and its own ceiling.
+            "closed" => return state == State::Suspect && objective.can_blame_generator(),
+            _ => return false,
         }
-        let mut own = self.measure(objective);
-        if objective.endpoint.is_none() && objective.stage.is_none() {
-            own.by_kind.retain(|kind, _| Fault::is_the_targets_own(kind));
-            own.errors = own.by_kind.values().sum();
+        if let (Some(window), Some(asked)) = (&self.windows[at], objective.windows) {
+            let met = window.met_but_for_late + window.without_data;
+            return met as f64 >= asked.share * window.total as f64 - 1e-9;
         }
-        objective.observe(&own).is_some_and(|seen| !objective.holds(seen))
-    }
-
-    /// Whether an objective would have held without the generator's own lateness.
-    fn late_decides(&self, objective: &Objective) -> bool {
-        use crate::judge::objective::{Figure, Metric};
-        let Metric::Latency(figure) = &objective.metric else { return false };
-        // Only where latency counts from a schedule is the generator's lateness a part of it.
-        if self.plan.model != "open" {
-            return false;
-        }
-        let late = &self.health.late;
-        let late = match figure {
-            Figure::Quantile(q) => late.quantile(*q),
-            Figure::Max => late.max(),
-            Figure::Mean => late.mean(),
-            Figure::Min => late.min(),
-        };
-        let seen = objective.observe(&self.measure(objective));
-        // Below a millisecond it is what any clock costs.
-        late.filter(|l| l.0 > 1.0).zip(seen).is_some_and(|(l, seen)| objective.holds(seen - l.0))
+        objective
+            .observe(&self.measure(objective))
+            .is_some_and(|seen| holds_but_for_late(objective, seen, &self.health.late))
     }
 
     pub fn summary(&self, ending: Ending) -> LoadSummary {
@@ -349,15 +346,15 @@ impl Fold {
             let example = self.examples.values().next().map_or(String::new(), |e| format!(" ({e})"));
             return (Verdict::CannotTell, format!("{} did not answer once{example}", self.plan.target));
         }
-        let missed = || self.objectives.iter().zip(judged).filter(|(_, j)| j.met == Some(false));
+        let missed = || judged.iter().enumerate().filter(|(_, j)| j.met == Some(false));
         let said = |j: &Judged| format!("{}: {}", j.expression, j.reason);
         if state == State::Invalid {
-            if let Some((_, j)) = missed().find(|(o, _)| self.missed_by_the_target(o)) {
-                return (Verdict::No, format!("{}; {why}", said(j)));
-            }
-            return (Verdict::CannotTell, why.to_owned());
+            // Its own bursts after each stop may have brought even the errors that the target returned.
+            let beside = missed().map(|(_, j)| said(j)).collect::<Vec<_>>();
+            let beside = if beside.is_empty() { String::new() } else { format!("; beside it, {}", beside.join("; ")) };
+            return (Verdict::CannotTell, format!("{why}{beside}"));
         }
-        let (blamed, doubtful): (Vec<_>, Vec<_>) = missed().partition(|(o, _)| !self.late_decides(o));
+        let (blamed, doubtful): (Vec<_>, Vec<_>) = missed().partition(|(at, _)| !self.late_decides(*at, state));
         if !blamed.is_empty() {
             let mut reason = blamed.iter().map(|(_, j)| said(j)).collect::<Vec<_>>().join("; ");
             if let Some(lost) = &ending.lost {
@@ -424,6 +421,22 @@ impl Fold {
     }
 }
 
+/// Whether a figure of time holds once the generator's own lateness is taken off it.
+fn holds_but_for_late(objective: &Objective, seen: f64, late: &Histogram) -> bool {
+    // A loop that stood still is late to read as well as to send.
+    let (Metric::Latency(figure) | Metric::Service(figure) | Metric::Part(_, figure)) = &objective.metric else {
+        return false;
+    };
+    let late = match figure {
+        Figure::Quantile(q) => late.quantile(*q),
+        Figure::Max => late.max(),
+        Figure::Mean => late.mean(),
+        Figure::Min => late.min(),
+    };
+    // Below a millisecond it is what any clock costs.
+    late.is_some_and(|l| l.0 > 1.0 && objective.holds(seen - l.0))
+}
+
 fn of_ended(e: &EndpointTick) -> Measure {
     Measure {
         latency: e.latency.clone(),
@@ -466,4 +479,117 @@ fn add(all: &mut Measure, one: &Measure) {
     let pair = |m: &Measure| m.in_time.unwrap_or_default();
     all.in_time = Some((pair(all).0 + pair(one).0, pair(all).1 + pair(one).1));
     all.rate = Some(all.rate.unwrap_or(0.0) + one.rate.unwrap_or(0.0));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[derive(Clone, Copy, Debug)]
+    enum Seen {
+        Met,
+        /// Missed by errors that the target itself returned.
+        Errors,
+        /// Missed by far more than the generator can have added.
+        Slow,
+        /// Missed by less than the generator was late.
+        Near,
+    }
+
+    fn judged(model: &str, state: State, seen: Seen, objectives: &[&str]) -> LoadSummary {
+        let objectives: Vec<Objective> = objectives.iter().map(|o| Objective::parse(o).expect("reads")).collect();
+        let plan = LoadPlan {
+            duration_s: 10.0,
+            endpoints: vec!["GET /".to_owned()],
+            model: model.to_owned(),
+            workers: 1,
+            ..LoadPlan::default()
+        };
+        let mut fold = Fold::new(plan, objectives);
+        let late = match state {
+            State::Valid => 0.05,
+            State::Suspect => 8.0,
+            State::Invalid => 30.0,
+        };
+        let latency = match seen {
+            Seen::Met | Seen::Errors => 5.0 + late,
+            Seen::Slow => 500.0,
+            Seen::Near => 50.0 + late / 2.0,
+        };
+        let ms = |v: f64| Duration::from_secs_f64(v / 1000.0);
+        for second in 0..10 {
+            let mut tick = Tick { second, ends_s: f64::from(second) + 1.0, due: 100, sent: 100, ..Tick::default() };
+            let mut e = EndpointTick { ended: 100, answered: 100, ..EndpointTick::default() };
+            for i in 0..100 {
+                // Suspect is late in the tail only.
+                let own = if matches!(state, State::Suspect) && i < 95 { 0.05 } else { late };
+                tick.generator.late.record(ms(own));
+                e.latency.record(ms(latency));
+                e.service.record(ms(latency));
+            }
+            if matches!(seen, Seen::Errors) {
+                e.errors = 50;
+                tick.errors.insert("status".to_owned(), 50);
+            }
+            tick.generator.cpu_share = if matches!(state, State::Valid) { 0.2 } else { 0.99 };
+            tick.answered = 100;
+            tick.endpoints = vec![e];
+            fold.add(&tick);
+        }
+        fold.summary(Ending::default())
+    }
+
+    #[test]
+    fn every_pair_of_a_generators_state_and_an_objective_has_its_verdict() {
+        use State::{Invalid, Suspect, Valid};
+        use Verdict::{CannotTell, Go, No};
+        let table = [
+            (Valid, Seen::Met, Go),
+            (Valid, Seen::Errors, No),
+            (Valid, Seen::Slow, No),
+            (Valid, Seen::Near, No),
+            (Suspect, Seen::Met, Go),
+            (Suspect, Seen::Errors, No),
+            (Suspect, Seen::Slow, No),
+            (Suspect, Seen::Near, CannotTell),
+            (Invalid, Seen::Met, CannotTell),
+            (Invalid, Seen::Errors, CannotTell),
+            (Invalid, Seen::Slow, CannotTell),
+            (Invalid, Seen::Near, CannotTell),
+        ];
+        for latency in ["p99 < 50ms", "service p99 < 50ms", "p99 < 50ms for 95% of 2s windows"] {
+            for (state, seen, verdict) in table {
+                let summary = judged("open", state, seen, &["errors < 1%", latency]);
+                let case = format!("{latency}, {state:?}, {seen:?}: {}", summary.reason);
+                assert_eq!(summary.generator.state, state.word(), "{case}");
+                assert_eq!(summary.verdict, verdict, "{case}");
+                assert_eq!(summary.generator.saturated, state == Invalid, "{case}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_missed_stands_beside_a_generator_that_failed() {
+        let summary = judged("open", State::Invalid, Seen::Errors, &["errors < 1%"]);
+        assert!(summary.reason.starts_with("the generator was late"), "{}", summary.reason);
+        assert!(summary.reason.contains("errors < 1%: 50.0 % misses 1.00 %"), "{}", summary.reason);
+        assert_eq!(summary.objectives[0].met, Some(false));
+    }
+
+    #[test]
+    fn a_closed_loop_at_the_end_of_its_cpu_blames_nobody_for_its_times() {
+        for (state, seen, verdict) in [
+            (State::Valid, Seen::Slow, Verdict::No),
+            (State::Suspect, Seen::Met, Verdict::Go),
+            (State::Suspect, Seen::Slow, Verdict::CannotTell),
+            (State::Suspect, Seen::Errors, Verdict::No),
+        ] {
+            let summary = judged("closed", state, seen, &["errors < 1%", "p99 < 50ms"]);
+            assert_eq!(summary.verdict, verdict, "{state:?} {seen:?}: {}", summary.reason);
+        }
+        let rate = judged("closed", State::Suspect, Seen::Met, &["rate > 1000"]);
+        assert_eq!(rate.verdict, Verdict::CannotTell, "{}", rate.reason);
+    }
 }
