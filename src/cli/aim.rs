@@ -152,8 +152,7 @@ pub fn tokens(name: &str, target: &Target) -> Result<Option<Tokens>, RunError> {
         }
         (None, None) => return Ok(None),
     };
-    let secret = secret.trim_ascii_end();
-    let mut tokens = if secret.starts_with(b"-----BEGIN") { Tokens::rs256(secret)? } else { Tokens::hs256(secret) };
+    let mut tokens = Tokens::of_secret(&secret)?;
     tokens.audience.clone_from(&target.audience);
     tokens.issuer.clone_from(&target.issuer);
     tokens.per_viewer = target.token_per_viewer;

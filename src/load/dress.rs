@@ -30,6 +30,12 @@ impl std::fmt::Debug for Tokens {
 }
 
 impl Tokens {
+    /// Tokens signed by what a secret's place held: a private key in PEM, or a shared secret.
+    pub fn of_secret(secret: &[u8]) -> Result<Self, LoadError> {
+        let secret = secret.trim_ascii_end();
+        if secret.starts_with(b"-----BEGIN") { Self::rs256(secret) } else { Ok(Self::hs256(secret)) }
+    }
+
     pub fn hs256(secret: &[u8]) -> Self {
         Self::with(EncodingKey::from_secret(secret), Algorithm::HS256)
     }
@@ -110,7 +116,10 @@ impl Dress {
         out.extend_from_slice(b" HTTP/1.1\r\n");
         out.extend_from_slice(&self.fixed);
         out.extend_from_slice(&question.headers);
-        self.token(&question.viewer, out);
+        if self.tokens.is_some() {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+            self.token(&question.viewer, now, out);
+        }
         if !question.body.is_empty() || question.method == "POST" {
             out.extend_from_slice(format!("Content-Length: {}\r\n", question.body.len()).as_bytes());
         }
@@ -118,9 +127,8 @@ impl Dress {
         out.extend_from_slice(&question.body);
     }
 
-    fn token(&mut self, viewer: &str, out: &mut Vec<u8>) {
+    fn token(&mut self, viewer: &str, now: u64, out: &mut Vec<u8>) {
         let Some(tokens) = &self.tokens else { return };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
         let line = |token: &str, out: &mut Vec<u8>| {
             out.extend_from_slice(b"Authorization: Bearer ");
             out.extend_from_slice(token.as_bytes());
@@ -193,6 +201,24 @@ mod tests {
         let mut dress = Dress::new(&to, &[], Some(tokens)).expect("dressed");
         assert_ne!(first, written(&mut dress, &question));
         assert!(!format!("{dress:?}").contains("thirty-two"));
+    }
+
+    #[test]
+    fn a_token_is_renewed_before_it_expires_and_after_the_clock_was_set_back() {
+        let to = Address::parse("http://127.0.0.1:7070").expect("good");
+        let tokens = Tokens::hs256(b"a secret of thirty-two bytes....");
+        let mut dress = Dress::new(&to, &[], Some(tokens)).expect("dressed");
+        let mut at = |now| {
+            let mut out = Vec::new();
+            dress.token("", now, &mut out);
+            out
+        };
+        let first = at(1_000_000);
+        assert_eq!(first, at(1_000_599), "two thirds of its 900 s");
+        let second = at(1_000_600);
+        assert_ne!(first, second);
+        assert_eq!(at(900_000), at(900_001), "an earlier clock has a token of its own");
+        assert_ne!(at(900_001), second);
     }
 
     #[test]

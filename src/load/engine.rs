@@ -71,7 +71,7 @@ impl Spec {
             target: target.to_owned(),
             address,
             headers: scenario.headers.clone(),
-            tokens,
+            tokens: scenario.tokens.clone().or(tokens),
             asker: Arc::new(scenario.mix(seed)),
             schedule: scenario.schedule.clone(),
             evening: scenario.evening.clone().unwrap_or_default(),

@@ -95,7 +95,10 @@ impl Check {
             }
         }
         if let Some((pointer, field, value)) = &self.every {
-            let wrong = list(pointer).into_iter().flatten().find(|item| !holds(item.get(field), value));
+            let Some(all) = list(pointer) else {
+                return Some(format!("the body has no list {pointer}, whose {field} was to be {value}"));
+            };
+            let wrong = all.iter().find(|item| !holds(item.get(field), value));
             if let Some(item) = wrong {
                 let seen = item.get(field).map_or("nothing".to_owned(), ToString::to_string);
                 return Some(format!("{pointer} holds one whose {field} is {seen}, not {value}"));
@@ -288,6 +291,8 @@ mod tests {
         let every =
             Check { every: Some(("/items".to_owned(), "channel".to_owned(), "ch-one".to_owned())), ..Check::default() };
         assert!(every.fault(200, body).expect("wrong").contains("not ch-one"));
+        let absent = every.fault(200, b"{}").expect("wrong");
+        assert_eq!(absent, "the body has no list /items, whose channel was to be ch-one", "no list honours no filter");
         assert!(more.fault(200, b"<html>").expect("wrong").contains("no JSON"));
     }
 }

@@ -9,8 +9,9 @@ use toml::Spanned;
 
 use self::requests::{RequestFile, StepFile, Viewers};
 use self::stages::StageFile;
+use self::tokens::TokenFile;
 use super::audience::Audience;
-use super::dress::check_header;
+use super::dress::{Tokens, check_header};
 use super::error::LoadError;
 use super::evening::Evening;
 use super::question::{Kind, Mix, Rows};
@@ -23,6 +24,7 @@ use crate::toml_file::{self, TomlError};
 
 mod requests;
 mod stages;
+mod tokens;
 
 const LONGEST: Duration = Duration::from_hours(31 * 24);
 
@@ -42,6 +44,8 @@ pub struct Scenario {
     /// What `--users` live through.
     pub evening: Option<Evening>,
     pub wire: Wire,
+    /// How its requests prove who they are, instead of what the target's configuration says.
+    pub tokens: Option<Tokens>,
 }
 
 impl Scenario {
@@ -73,6 +77,7 @@ struct File {
     steps: Vec<StepFile>,
     requests_per_connection: Option<Spanned<u32>>,
     resolve: Option<Spanned<String>>,
+    token: Option<Spanned<TokenFile>>,
 }
 
 #[derive(Deserialize)]
@@ -122,6 +127,7 @@ pub fn parse(name: &str, text: &str, folder: Option<&Path>) -> Result<Scenario, 
         },
         evening: page.evening(&file.steps, &kinds)?,
         wire: page.wire(&file)?,
+        tokens: file.token.as_ref().map(|t| page.tokens(t, folder)).transpose()?,
         schedule,
         kinds,
         audience,
@@ -267,10 +273,51 @@ mod tests {
             ("[[request]]\nget = \"/a\"\n[request.check]\nat_least = 3", "speak of a `list`"),
             ("[[request]]\nget = \"/a\"\n[viewers]\ncount = 0", "no viewer"),
             ("", "holds no [[request]]"),
+            ("[[request]]\nget = \"/a\"\npost = \"/b\"", "s.toml:7:8: a request is either `get` or `post`"),
+            ("[[request]]\nget = \"/a b\"", "s.toml:6:7: a path holds no space"),
+            ("[[request]]\nget = \"/a\"\n[[request]]\nget = \"/a\"", "s.toml:8:7: two requests are called `GET /a`"),
+            ("[[request]]\nget = \"/a\"\ncheck = { has = \"items\" }", "`items` is no JSON pointer"),
+            ("[[request]]\nget = \"/a\"\ncheck = { list = \"/i\", field = \"f\" }", "belong together"),
+            ("[[request]]\nget = \"/a\"\ncheck = { stats = 200 }", "unknown key `stats`; did you mean `status`?"),
+            ("[[request]]\nget = \"/{channel}\"", "s.toml:6:7: nothing fills `{channel}`"),
+            (
+                "[[request]]\nget = \"/a\"\n[viewers]\ncount = 3\nfile = \"x\"",
+                "s.toml:7:1: viewers come from a `file` or",
+            ),
+            ("[[request]]\nget = \"/a\"\n[viewers]\nzipf = 99.0", "s.toml:7:1: `zipf` = 99 is outside"),
+            (
+                "[[request]]\nget = \"/a\"\n[[step]]\nrequest = \"GET /b\"",
+                "s.toml:8:11: no [[request]] is called `GET /b`; did you mean `GET /a`?",
+            ),
+            ("[[request]]\nget = \"/a\"\n[[step]]\nshare = \"0%\"", "s.toml:8:9: `share` is zero"),
+            ("[[request]]\nget = \"/a\"\n[[step]]\ntimes = 0", "s.toml:8:9: `times` = 0 is outside 1 to 1000"),
+            ("[[request]]\nget = \"/a\"\n[[step]]\nthink = \"-1s\"", "s.toml:8:9: `think`: "),
+            ("[headers]\nHost2 = \"a\\nb\"\n[[request]]\nget = \"/a\"", "s.toml:6:9: the value of the header Host2"),
         ];
         for (rest, part) in table {
             let error = parse("s.toml", &format!("{good}{rest}"), None).err().expect(rest).to_string();
             assert!(error.contains(part), "{rest}\n{error}");
+        }
+    }
+
+    #[test]
+    fn keys_of_the_whole_run_are_checked_with_their_place() {
+        let rest = format!("[[stage]]\nshape = \"constant\"\nrate = 5\nfor = \"1s\"\n{REQUEST}");
+        let table = [
+            ("timeout = \"0s\"", "s.toml:1:11: `timeout` is zero"),
+            ("timeout = \"99d\"", "s.toml:1:11: `timeout` is over 31 days"),
+            ("connections = 0", "s.toml:1:15: a run needs at least one connection"),
+            ("connections = -3", "s.toml:1:15: "),
+            ("requests_per_connection = 0", "s.toml:1:27: a connection answers at least one request"),
+            ("resolve = \"often\"", "s.toml:1:11: `resolve`: "),
+            ("data = \"gone.csv\"", "s.toml:1:8: "),
+            ("seed = \"seven\"", "s.toml:1:8: "),
+            ("conections = 3", "s.toml:1:1: unknown key `conections`; did you mean `connections`?"),
+            ("name = \"x", "s.toml:1:"),
+        ];
+        for (line, part) in table {
+            let error = parse("s.toml", &format!("{line}\n{rest}"), None).err().expect(line).to_string();
+            assert!(error.contains(part), "{line}\n{error}");
         }
     }
 

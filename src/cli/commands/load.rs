@@ -182,6 +182,7 @@ fn single(path: &str) -> Result<Scenario, RunError> {
         rows: Arc::default(),
         evening: None,
         wire: Wire::default(),
+        tokens: None,
     })
 }
 
