@@ -12,6 +12,9 @@ use crate::stats::units::Share;
 const DRAWS: u32 = 400;
 /// A quantile with fewer values above it is a matter of luck.
 const FEWEST_ABOVE: f64 = 10.0;
+/// What a machine's own noise moves a quantile from one time to another, in microseconds: it comes from schedulers and
+/// hosts, so it is a time and no share. Moments of one run cannot show it, however many there are.
+const DRIFT_US: f64 = 1000.0;
 /// Errors may differ by this much before anybody is called worse.
 const ERRORS_EXTRA: f64 = 0.001;
 
@@ -97,6 +100,8 @@ pub struct Terms {
     pub margin: Share,
     pub against: String,
     pub seed: u64,
+    /// Whether the sides were asked at different times, so that what the machine did meanwhile lies between them.
+    pub apart: bool,
 }
 
 /// Compares moment by moment: `baseline[i]` and `candidate[i]` stood at the same place of the same schedule.
@@ -116,7 +121,8 @@ pub fn compare(baseline: &[Moment], candidate: &[Moment], terms: &Terms) -> Comp
     let extra = new_errors - old_errors;
     let more_errors = extra > ERRORS_EXTRA.max(old_errors / 2.0) && errors_width.is_some_and(|w| extra > w);
     let ratio = before.zip(after).map(|(b, a)| a / b);
-    let seen = Seen { ratio, width, pairs, requests: old.requests().min(new.requests()) };
+    let drift = before.filter(|_| terms.apart).map_or(0.0, |b| (DRIFT_US / b).ln_1p());
+    let seen = Seen { ratio, width, drift, pairs, requests: old.requests().min(new.requests()) };
     let (verdict, reason) = judge(&seen, terms);
     let bound = |sign: f64| ratio.zip(width).map(|(r, w)| r * (sign * w).exp());
     Comparison {
@@ -146,6 +152,8 @@ struct Seen {
     ratio: Option<f64>,
     /// Of the logarithm of the ratio.
     width: Option<f64>,
+    /// How much of that logarithm may be the machine's.
+    drift: f64,
     pairs: usize,
     requests: u64,
 }
@@ -166,14 +174,19 @@ fn judge(seen: &Seen, terms: &Terms) -> (Pace, String) {
     };
     let (log, margin) = (ratio.ln(), (1.0 + terms.margin.0).ln());
     let (low, high) = (log - width, log + width);
+    // Two doubts that know nothing of each other.
+    let sure = width.hypot(seen.drift);
     let shown = format!("{name} is {:.3} x (99 %: {:.3} to {:.3})", ratio, low.exp(), high.exp());
     let within = format!("{} either way", terms.margin);
-    if low > 0.0 && log > margin {
+    if log - sure > 0.0 && log > margin {
         (Pace::Slower, format!("{shown}: slower by more than the margin of {}", terms.margin))
-    } else if high < 0.0 && log < -margin {
+    } else if log + sure < 0.0 && log < -margin {
         (Pace::Faster, format!("{shown}: faster by more than the margin of {}", terms.margin))
     } else if low >= -margin && high <= margin {
         (Pace::Same, format!("{shown}: within {within}"))
+    } else if log.abs() > margin && (low > 0.0 || high < 0.0) {
+        let why = "the two were asked at different times, and a machine alone moves it by a millisecond; --against URL asks both by turns";
+        (Pace::CannotTell, format!("{shown}: {why}"))
     } else {
         // The width shrinks with the root of the number of requests; half the margin decides most cases.
         let more = (width / (margin / 2.0)).powi(2).max(2.0);
@@ -287,7 +300,7 @@ mod tests {
     }
 
     fn terms(seed: u64) -> Terms {
-        Terms { quantile: 0.99, margin: Share(0.05), against: "before".to_owned(), seed }
+        Terms { quantile: 0.99, margin: Share(0.05), against: "before".to_owned(), seed, apart: true }
     }
 
     /// How many of `pairs` comparisons ended in each verdict.
@@ -368,6 +381,22 @@ mod tests {
         let seen = compare(&old, &new, &terms(1));
         assert_eq!((seen.verdict, seen.more_errors), (Pace::Faster, true));
         assert!(!compare(&old, &old, &terms(1)).more_errors);
+    }
+
+    #[test]
+    fn what_a_machine_moves_meanwhile_is_no_slower_server() {
+        // A quick server, p99 about 0.5 ms, and the same on an hour when the host was busier.
+        let quick = Server { scale: 0.0125, ..PLAIN };
+        let busier = Server { scale: 0.0125 * 1.4, ..PLAIN };
+        let apart = tally(&quick, &busier, 5, 1);
+        assert_eq!(share(&apart, "cannot tell"), 1.0, "{apart:?}");
+        // By turns both meet the same hour, so the difference is the server's.
+        let mut rng = Pcg64Mcg::seed_from_u64(1);
+        let (a, b) = (run(&quick, &mut rng), run(&busier, &mut rng));
+        assert_eq!(compare(&a, &b, &Terms { apart: false, ..terms(1) }).verdict, Pace::Slower);
+        // And one that became far slower is found at any time.
+        let worse = tally(&quick, &Server { scale: 0.0125 * 5.0, ..PLAIN }, 5, 1);
+        assert_eq!(share(&worse, "slower"), 1.0, "{worse:?}");
     }
 
     #[test]

@@ -122,7 +122,7 @@ fn compare_runs(old: &PastLoad, new: &PastLoad, margin: Share, json: bool) -> Re
     let against = old.folder.display().to_string();
     let seen: Vec<Comparison> = [0.99, 0.5, 0.9, 0.95]
         .map(|quantile| {
-            let terms = Terms { quantile, margin, against: against.clone(), seed: new.plan.seed };
+            let terms = Terms { quantile, margin, against: against.clone(), seed: new.plan.seed, apart: true };
             compare(before.all(), after.all(), &terms)
         })
         .into();

@@ -84,7 +84,8 @@ impl Job for Gate {
 
 impl Gate {
     fn terms(&self, against: String) -> Terms {
-        Terms { quantile: self.quantile, margin: self.margin, against, seed: self.spec.seed }
+        let apart = matches!(self.against, Some(Against::Run(_)));
+        Terms { quantile: self.quantile, margin: self.margin, against, seed: self.spec.seed, apart }
     }
 
     /// Sends every slice of the scenario to both sides, in turns A B, B A, A B, so that a drift falls on both alike.
