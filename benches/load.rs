@@ -1,0 +1,108 @@
+//! The closed loop against nginx, beside wrk, hey and oha where they are installed: requests a second, and the ratios.
+//!
+//! `cargo bench --bench load`; every generator is pinned to core 0 and nginx to core 1, three rounds in turns, medians.
+//! `SERIN_BENCH_SECONDS` (5) sets the length of one measurement, `SERIN_OHA` names oha where it is not in the PATH.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::{fs, thread};
+
+use serde_json::Value;
+
+const ROUNDS: usize = 3;
+const CONNECTIONS: &str = "64";
+const PORT: u16 = 18_781;
+
+/// Reads a generator's requests a second from what it printed.
+type Read = fn(&str) -> Option<f64>;
+
+fn main() {
+    let seconds = std::env::var("SERIN_BENCH_SECONDS").unwrap_or_else(|_| "5".to_owned());
+    let oha = std::env::var("SERIN_OHA").unwrap_or_else(|_| "oha".to_owned());
+    let folder = std::env::temp_dir().join(format!("serin-load-{}", std::process::id()));
+    fs::create_dir_all(&folder).expect("a folder for nginx");
+    let Some(target) = nginx(&folder) else {
+        println!("not measured: nginx does not start here");
+        return;
+    };
+    let url = format!("http://127.0.0.1:{PORT}/");
+    let lasts = format!("{seconds}s");
+    let own = env!("CARGO_BIN_EXE_serin");
+    let runs = folder.display().to_string();
+    let serin = ["load", "--url", &url, "--rate", "max", "--connections", CONNECTIONS, "--duration", &lasts, "--json"];
+    let generators: [(&str, &str, Vec<&str>, Read); 4] = [
+        ("serin", own, [&serin[..], &["--out", &runs]].concat(), json),
+        ("wrk", "wrk", vec!["-t1", "-c", CONNECTIONS, "-d", &lasts, &url], |text| after(text, "Requests/sec:")),
+        ("oha", &oha, vec!["-c", CONNECTIONS, "-z", &lasts, "--no-tui", &url], |text| after(text, "Requests/sec:")),
+        ("hey", "hey", vec!["-c", CONNECTIONS, "-z", &lasts, &url], |text| after(text, "Requests/sec:")),
+    ];
+    let mut seen = vec![Vec::new(); generators.len()];
+    for _ in 0..ROUNDS {
+        for ((_, program, arguments, read), rates) in generators.iter().zip(&mut seen) {
+            rates.extend(measure(program, arguments).and_then(|text| read(&text)));
+        }
+    }
+    let own = median(&mut seen[0]).unwrap_or(f64::NAN);
+    for ((name, ..), rates) in generators.iter().zip(&mut seen) {
+        match median(rates) {
+            Some(rate) => println!("{name:6} {rate:>9.0}/s   serin answers {:.2} x as many", own / rate),
+            None => println!("{name:6} not measured: it is not installed"),
+        }
+    }
+    drop(target);
+    let _ = fs::remove_dir_all(&folder);
+}
+
+/// An nginx of one worker in the foreground; ended with its worker when dropped.
+struct Nginx(std::process::Child);
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
+        let _ = self.0.wait();
+    }
+}
+
+fn nginx(folder: &Path) -> Option<Nginx> {
+    let body = "x".repeat(2048);
+    let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(|p| format!("{p}_temp_path {p};")).concat();
+    let text = format!(
+        "worker_processes 1; daemon off; pid nginx.pid; error_log nginx.err; events {{ worker_connections 4096; }}\n\
+         http {{ access_log off; {paths} keepalive_timeout 300s; keepalive_requests 100000000;\n\
+         server {{ listen 127.0.0.1:{PORT} backlog=4096; location / {{ return 200 '{body}'; }} }} }}\n"
+    );
+    let file = folder.join("nginx.conf");
+    fs::write(&file, text).expect("written");
+    let mut command = Command::new("taskset");
+    command.args(["-c", "1", "nginx", "-p"]).arg(folder).arg("-c").arg(&file);
+    let mut target = Nginx(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?);
+    for _ in 0..50 {
+        thread::sleep(std::time::Duration::from_millis(50));
+        if target.0.try_wait().ok()?.is_some() {
+            return None;
+        }
+        if std::net::TcpStream::connect(("127.0.0.1", PORT)).is_ok() {
+            return Some(target);
+        }
+    }
+    None
+}
+
+fn measure(program: &str, arguments: &[&str]) -> Option<String> {
+    let out = Command::new("taskset").args(["-c", "0", program]).args(arguments).stderr(Stdio::null()).output().ok()?;
+    Some(String::from_utf8_lossy(&out.stdout).into_owned())
+}
+
+fn json(text: &str) -> Option<f64> {
+    serde_json::from_str::<Value>(text).ok()?["rate"]["answered"].as_f64()
+}
+
+/// Returns the number that follows a word.
+fn after(text: &str, word: &str) -> Option<f64> {
+    text.split_once(word)?.1.split_whitespace().next()?.parse().ok()
+}
+
+fn median(values: &mut [f64]) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
