@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -28,6 +28,7 @@ use super::practice::Practice;
 use super::problem::{Problem, Reply};
 use super::recent::Recent;
 use super::routes::{self, route};
+use super::trouble::{Suffered, repeats};
 use super::wish::{self, Wish};
 use super::world::World;
 
@@ -50,6 +51,10 @@ pub struct Api {
     pub practice: Option<Practice>,
     /// Access keys of the Personalize wire.
     pub keys: personalize::Keys,
+    /// What is suffered for practice.
+    pub trouble: ArcSwapOption<Suffered>,
+    /// Seconds that this process's clock is ahead.
+    pub clock_s: AtomicI64,
     pub draining: AtomicBool,
     pub began: Instant,
 }
@@ -93,6 +98,11 @@ impl Api {
         !self.draining.load(Relaxed)
     }
 
+    /// The process's clock, Unix seconds.
+    pub fn now_s(&self) -> i64 {
+        now_s() + self.clock_s.load(Relaxed)
+    }
+
     /// Whether the campaign lets one more request through.
     pub fn within_quota(&self) -> bool {
         let Some(quota) = &self.quota else { return true };
@@ -116,11 +126,30 @@ impl Worker {
 
     pub fn handle(self: &Rc<Self>, request: Request<Incoming>) -> Pending {
         let began = Instant::now();
-        let (route, rest) = route(request.uri().path());
+        let (route, _) = route(request.uri().path());
         if self.behind_ms.load(Relaxed) > BEHIND_MS && !matches!(route, Route::Health | Route::Metrics) {
             self.api.meter.shed.fetch_add(1, Relaxed);
             return self.now(route, began, Problem::overloaded().reply());
         }
+        if repeats(request.headers()) {
+            self.api.meter.repeats.fetch_add(1, Relaxed);
+        }
+        let Some(trouble) = self.api.trouble.load_full() else { return self.answer(request, began) };
+        let worker = Rc::clone(self);
+        Pending::Later(Box::pin(async move {
+            match trouble.befall(route).await {
+                Ok(()) => worker.answer(request, began).await.unwrap_or_else(|never| match never {}),
+                Err(problem) => {
+                    let reply = problem.reply();
+                    worker.api.meter.answered(route, reply.status().as_u16(), began.elapsed());
+                    reply
+                }
+            }
+        }))
+    }
+
+    fn answer(self: &Rc<Self>, request: Request<Incoming>, began: Instant) -> Pending {
+        let (route, rest) = route(request.uri().path());
         if matches!(route, Route::Campaign | Route::Ranking) {
             let worker = Rc::clone(self);
             return Pending::Later(Box::pin(async move {
@@ -174,6 +203,7 @@ impl Worker {
                 self.let_in(request)?;
                 let now = self.api.began.elapsed().as_secs_f64();
                 let passes = self.api.practice.as_ref().is_none_or(|p| p.read(request.headers(), now));
+                let passes = passes && !self.suffers(Suffered::throttles);
                 if passes { self.recommendations(&wish::read_id(rest)?, query) } else { self.throttled(rest, query) }
             }
             Route::Popular => {
@@ -204,10 +234,14 @@ impl Worker {
             memory.tokens.clear();
         }
         let header = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
-        memory.tokens.check(&gate, header, now_s()).map_err(|why| {
+        memory.tokens.check(&gate, header, self.api.now_s()).map_err(|why| {
             self.api.meter.refused(why);
             why.into()
         })
+    }
+
+    fn suffers(&self, turn: impl Fn(&Suffered) -> bool) -> bool {
+        self.api.trouble.load().as_ref().is_some_and(|t| turn(t))
     }
 
     fn recommendations(&self, viewer: &str, query: &str) -> Result<Reply, Problem> {
@@ -217,7 +251,10 @@ impl Worker {
         answer::write_text(viewer, &mut body);
         body.extend_from_slice(b",\"items\":[");
         let mut memory = self.memory.borrow_mut();
-        let wish = memory.wish(&world, query)?;
+        let mut wish = memory.wish(&world, query)?;
+        if self.suffers(Suffered::empties) {
+            wish = Rc::new(Wish::nothing(&world.catalogue));
+        }
         let Memory { scratch, room, .. } = &mut *memory;
         let answer = answer::recommend(&self.asking(&world, viewer), &wish, scratch, room, &mut body);
         Ok(self.finish(&world, &answer, body))
@@ -351,9 +388,11 @@ impl Worker {
 
     fn metrics(&self) -> Reply {
         let quota = self.api.quota.as_ref().map(|q| q.lock().unwrap_or_else(PoisonError::into_inner).capacity());
+        let quota = self.api.trouble.load().as_ref().and_then(|t| t.quota()).or(quota);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
-        let table = self.api.practice.as_ref().map(Practice::table);
-        let page = self.api.meter.page(&self.api.world.load(), self.api.ready(), quota, table.as_ref(), now);
+        let now = now + self.api.clock_s.load(Relaxed) as f64;
+        let table = self.api.practice.as_ref().map(Practice::held_to).unwrap_or_default();
+        let page = self.api.meter.page(&self.api.world.load(), self.api.ready(), quota, &table, now);
         let mut reply = Response::new(Full::new(Bytes::from(page)));
         reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4"));
         reply

@@ -97,6 +97,9 @@ pub struct Meter {
     events: AtomicU64,
     events_without_consent: AtomicU64,
     forgotten: AtomicU64,
+    /// What a read of the store waited before it began, microseconds.
+    pub store_waits_us: AtomicU64,
+    pub repeats: AtomicU64,
     pub shed: AtomicU64,
     pub refreshes_failed: AtomicU64,
     pub connections: AtomicU64,
@@ -153,7 +156,7 @@ impl Meter {
 
     pub fn store_read(&self, took: Duration, good: bool) {
         if good { &self.store_ok } else { &self.store_errors }.fetch_add(1, Relaxed);
-        self.store.record(took);
+        self.store.record(took + Duration::from_micros(self.store_waits_us.load(Relaxed)));
     }
 
     pub fn refused(&self, why: Refusal) {
@@ -166,7 +169,7 @@ impl Meter {
     }
 
     /// The page in Prometheus' text form.
-    pub fn page(&self, world: &World, ready: bool, quota: Option<f64>, table: Option<&Table>, now: f64) -> String {
+    pub fn page(&self, world: &World, ready: bool, quota: Option<f64>, table: &Table, now: f64) -> String {
         let mut page = String::with_capacity(16 * 1024);
         let head = |page: &mut String, name: &str, kind: &str, help: &str| {
             let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}");
@@ -212,13 +215,14 @@ impl Meter {
             ("serin_events_total", "Viewings that came in and were folded in.", &self.events),
             ("serin_events_without_consent_total", "Viewings that were left out.", &self.events_without_consent),
             ("serin_forgotten_total", "Viewers who took their consent back.", &self.forgotten),
+            (names::REPEATS, "Requests that say themselves that they repeat an earlier one.", &self.repeats),
             ("serin_shed_total", "Requests refused at once because the process was behind.", &self.shed),
             ("serin_refresh_failures_total", "New files that were refused while serving.", &self.refreshes_failed),
         ] {
             head(&mut page, name, "counter", help);
             let _ = writeln!(page, "{name} {}", count.load(Relaxed));
         }
-        if let Some(table) = table.filter(|t| t.capacity.is_some()) {
+        if table.capacity.is_some() {
             head(&mut page, names::STORE_UNITS, "counter", "Read units used.");
             let _ = writeln!(page, "{} {}", names::STORE_UNITS, table.units);
         }
@@ -232,7 +236,7 @@ impl Meter {
             (names::GENERATION, world.generation_number().map(|n| n as f64)),
             (names::LISTS, world.lists_held().map(|n| n as f64)),
             (names::QUOTA, quota),
-            (names::STORE_CAPACITY, table.and_then(|t| t.capacity)),
+            (names::STORE_CAPACITY, table.capacity),
             ("serin_connections", Some(self.connections.load(Relaxed) as f64)),
         ];
         for (name, value) in gauges.iter().filter_map(|(n, v)| Some((n, (*v)?))) {

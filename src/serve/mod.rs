@@ -36,5 +36,6 @@ pub mod stack;
 pub mod store;
 pub mod stores;
 pub mod supervisor;
+pub mod trouble;
 pub mod wish;
 pub mod world;

@@ -126,7 +126,13 @@ fn let_in(worker: &Worker, request: &Request<()>, body: &[u8]) -> Result<(), Ref
         headers: &headers,
         body,
     };
-    match sigv4::check(authorization, &signed, "personalize", |key| worker.api.keys.0.get(key).cloned(), now_s()) {
+    match sigv4::check(
+        authorization,
+        &signed,
+        "personalize",
+        |key| worker.api.keys.0.get(key).cloned(),
+        worker.api.now_s(),
+    ) {
         Ok(()) => Ok(()),
         Err(Fault::UnknownKey) => forbidden("UnrecognizedClientException", "The security token is invalid."),
         Err(Fault::Incomplete) => forbidden("IncompleteSignatureException", "The signature lacks a part."),

@@ -12,6 +12,8 @@ use super::limiter::{BURST_S, Limiter};
 
 /// `seconds;units` of a played read.
 pub const PLAYED: &str = "x-serin-played";
+/// What a table is provisioned with where nobody set another capacity: the most that an account gives one table.
+const PROVISIONED: f64 = 40_000.0;
 /// A list is at most 4 KB and read eventually consistent.
 const UNITS: f64 = 0.5;
 
@@ -27,16 +29,34 @@ pub struct Table {
     pub throttled: u64,
 }
 
-#[derive(Debug, Default)]
-pub struct Practice(Mutex<(Table, Option<Limiter>)>);
+#[derive(Debug)]
+pub struct Practice {
+    set: Mutex<(Table, Option<Limiter>)>,
+    /// What holds while nothing is set, and the units that went through.
+    provisioned: Mutex<(Limiter, f64)>,
+}
+
+impl Default for Practice {
+    fn default() -> Self {
+        Self { set: Mutex::default(), provisioned: Mutex::new((Limiter::table(PROVISIONED, 0.0), 0.0)) }
+    }
+}
 
 impl Practice {
     fn held(&self) -> MutexGuard<'_, (Table, Option<Limiter>)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.set.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn table(&self) -> Table {
         self.held().0.clone()
+    }
+
+    /// What the table is held to now: what was set, else what is provisioned.
+    pub fn held_to(&self) -> Table {
+        let table = self.table();
+        let provisioned = self.provisioned.lock().unwrap_or_else(PoisonError::into_inner);
+        let capacity = table.capacity.unwrap_or(PROVISIONED);
+        Table { capacity: Some(capacity), units: table.units + provisioned.1, ..table }
     }
 
     /// Sets the capacity at `now`: of the table that is there, or of a new one with a full bucket.
@@ -62,7 +82,11 @@ impl Practice {
     /// Takes one read at `now`; returns whether it passes.
     pub fn read(&self, headers: &HeaderMap, now: f64) -> bool {
         let mut held = self.held();
-        let (table, Some(limiter)) = &mut *held else { return true };
+        let (table, Some(limiter)) = &mut *held else {
+            let mut provisioned = self.provisioned.lock().unwrap_or_else(PoisonError::into_inner);
+            provisioned.1 += UNITS;
+            return provisioned.0.take(UNITS, now);
+        };
         let (at, units) = match (table.played, headers.get(PLAYED).and_then(|v| moment(v.to_str().ok()?))) {
             (true, Some(played)) => played,
             (true, None) => return true,

@@ -39,7 +39,8 @@ fn read(path: &Path) -> Result<String, ServeError> {
     Ok(secret)
 }
 
-fn random() -> io::Result<String> {
+/// Returns 64 random hexadecimal digits.
+pub fn random() -> io::Result<String> {
     let mut bytes = [0_u8; 32];
     fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())

@@ -20,6 +20,11 @@ pub struct Wish {
 }
 
 impl Wish {
+    /// A wish that no programme fulfils.
+    pub fn nothing(catalogue: &Catalogue) -> Self {
+        Self { limit: 1, filter: Some(Bits::none(catalogue.len())) }
+    }
+
     /// Reads a query such as `limit=20&channel=ch-nine&devices=-tv`.
     pub fn read(catalogue: &Catalogue, query: &str) -> Result<Self, Problem> {
         let mut limit = ITEMS;

@@ -11,6 +11,8 @@ pub const REQUEST_SECONDS: &str = "serin_request_seconds";
 pub const REFUSED: &str = "serin_refused_total";
 /// Label `kind` (`list`, `live`, `popular`, `empty`): what recommendations were answered with.
 pub const ANSWERS: &str = "serin_answers_total";
+/// Requests that say themselves that they repeat an earlier one.
+pub const REPEATS: &str = "serin_repeats_total";
 pub const DEGRADED: &str = "serin_degraded_total";
 /// Label `result` (`ok`, `throttled`, `error`): reads of the key-value store, each try counted.
 pub const STORE_READS: &str = "serin_store_reads_total";
@@ -84,6 +86,7 @@ fn fold(sample: &mut Sample, reading: &Reading) {
                 _ => {}
             };
         }
+        REPEATS => return sample.add(Signal::Repeats, value),
         DEGRADED => return sample.add(Signal::Degraded, value),
         STORE_READS => {
             sample.add(Signal::StoreReads, value);

@@ -18,6 +18,8 @@ pub enum Signal {
     Refused,
     /// Refused because of the time written in the token.
     RefusedTime,
+    /// Requests that repeat an earlier one.
+    Repeats,
     Degraded,
     Empty,
     /// Answers that fell back to the popular list.

@@ -1,11 +1,11 @@
 //! `serin serve`: its flags, and one API process until it is told to stop.
 
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::cli::exit::Exit;
 use crate::cli::session::Session;
@@ -21,6 +21,7 @@ use crate::serve::recent::Recent;
 use crate::serve::refresh::{Sources, keep_fresh};
 use crate::serve::server::Server;
 use crate::serve::store::StoreAt;
+use crate::serve::trouble;
 use crate::stats::units::parse_duration;
 
 /// Run one API process: published lists, filtered by the catalogue, behind a checked token
@@ -78,6 +79,9 @@ pub struct Serve {
     /// Let the reads of the store be limited as a table's are, by POST /practice/table?capacity=UNITS
     #[arg(long)]
     practice: bool,
+    /// A file that says what to suffer, for practice (`serin stack break`)
+    #[arg(long, value_name = "FILE", hide = true)]
+    trouble: Option<PathBuf>,
 }
 
 impl Serve {
@@ -112,9 +116,15 @@ impl Serve {
             quota: self.campaign_tps.map(|tps| Mutex::new(Limiter::with_burst(tps, 0.1, 0.0))),
             practice: self.practice.then(Practice::default),
             keys,
+            trouble: ArcSwapOption::empty(),
+            clock_s: AtomicI64::new(0),
             draining: AtomicBool::new(false),
             began: Instant::now(),
         });
+        if let Some(path) = self.trouble {
+            trouble::suffer(path, sources.clone(), Arc::clone(&api), session.stop.clone())
+                .map_err(RunError::cannot_tell)?;
+        }
         keep_fresh(sources, Arc::clone(&api), session.stop.clone()).map_err(RunError::cannot_tell)?;
         if let Some(at) = keys_at {
             jwks::keep_fresh(at, Arc::clone(&api), session.stop.clone()).map_err(RunError::cannot_tell)?;
