@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use ratatui::crossterm::event::{self, Event as Input, KeyEvent};
+use ratatui::crossterm::event::{Event as Input, KeyEvent};
 
 use super::app::App;
 use super::error::ConsoleError;
@@ -116,12 +116,9 @@ fn watch(shown: &mut Shown, clerk: &mut Clerk, options: &Options, folder: Option
             terminal.screen.draw(|frame| app.draw(frame))?;
             (stale, drawn) = (false, Some(now));
         }
-        if terminal.gone() {
-            return Err(io::Error::other("its other side has gone").into());
-        }
-        if event::poll(FRAME)? {
+        if let Some(input) = terminal.next(FRAME)? {
             stale = true;
-            if let Input::Key(key) = event::read()? {
+            if let Input::Key(key) = input {
                 let effect = press(&mut app, &key);
                 act(effect, shown, clerk, &mut app, &mut terminal)?;
             }

@@ -2,13 +2,16 @@
 
 use std::io::{self, Stdout, Write, stdout};
 use std::panic;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::{Hide, Show};
+use ratatui::crossterm::event::{self, Event};
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
 
@@ -19,9 +22,14 @@ static LAST_WORDS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 pub type Screen = Terminal<CrosstermBackend<Stdout>>;
 
+/// How often the reader of keys looks whether it is still wanted.
+const LOOK_UP: Duration = Duration::from_millis(50);
+
 /// The terminal while it is ours; dropping it gives it back.
 pub struct Taken {
     pub screen: Screen,
+    inputs: Receiver<io::Result<Event>>,
+    left: Arc<AtomicBool>,
 }
 
 impl Taken {
@@ -29,18 +37,21 @@ impl Taken {
         hook();
         enter()?;
         let screen = Terminal::new(CrosstermBackend::new(stdout())).inspect_err(|_| leave())?;
-        Ok(Self { screen })
+        let left = Arc::new(AtomicBool::new(false));
+        Ok(Self { screen, inputs: read_inputs(left.clone()), left })
     }
 
-    /// Whether whoever showed the terminal has gone (a closed window, a lost connection).
-    ///
-    /// Asked before each wait for a key: reading the keys of a terminal without another side never waits, and would take
-    /// a whole core for ever.
-    pub fn gone(&self) -> bool {
-        let mut input = libc::pollfd { fd: libc::STDIN_FILENO, events: 0, revents: 0 };
-        // SAFETY: one descriptor, in a structure of this frame; no time is waited.
-        let answered = unsafe { libc::poll(&raw mut input, 1, 0) };
-        answered == 1 && input.revents & (libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) != 0
+    /// The next key or change of size, if one comes in time; an error once whoever showed the terminal has gone (a closed
+    /// window, a lost connection).
+    pub fn next(&self, within: Duration) -> io::Result<Option<Event>> {
+        if gone() {
+            return Err(io::Error::other("its other side has gone"));
+        }
+        match self.inputs.recv_timeout(within) {
+            Ok(input) => input.map(Some),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("its keys can no longer be read")),
+        }
     }
 
     /// Leaves the terminal to the shell until `fg`.
@@ -55,12 +66,41 @@ impl Taken {
 
 impl Drop for Taken {
     fn drop(&mut self) {
+        self.left.store(true, Ordering::SeqCst);
         leave();
         let words = LAST_WORDS.lock().map(|mut w| std::mem::take(&mut *w)).unwrap_or_default();
         for text in words {
             let _ = writeln!(io::stderr(), "{text}");
         }
     }
+}
+
+/// Whether whoever showed the terminal has gone.
+fn gone() -> bool {
+    let mut input = libc::pollfd { fd: libc::STDIN_FILENO, events: 0, revents: 0 };
+    // SAFETY: one descriptor, in a structure of this frame; no time is waited.
+    let answered = unsafe { libc::poll(&raw mut input, 1, 0) };
+    answered == 1 && input.revents & (libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) != 0
+}
+
+/// Reads keys beside the loop that draws: a read on a terminal whose other side has just gone never returns, and must
+/// not take with it the loop that would notice.
+fn read_inputs(left: Arc<AtomicBool>) -> Receiver<io::Result<Event>> {
+    let (tell, inputs) = channel();
+    thread::spawn(move || {
+        while !left.load(Ordering::SeqCst) {
+            let input = match event::poll(LOOK_UP) {
+                Ok(false) => continue,
+                Ok(true) => event::read(),
+                Err(error) => Err(error),
+            };
+            let failed = input.is_err();
+            if tell.send(input).is_err() || failed {
+                return;
+            }
+        }
+    });
+    inputs
 }
 
 fn enter() -> io::Result<()> {
