@@ -43,10 +43,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("maud", &["report"]),
     ("quick_junit", &["report"]),
     ("goose", &["load/engines/viewers.rs"]),
-    ("object_store", &["serve/stores"]),
     ("aws_config", &["serve/stores", "watch/sources", "cost/aws.rs"]),
     ("aws_sdk_dynamodb", &["serve/stores", "watch/sources", "cost/aws.rs"]),
-    ("aws_sdk_cloudwatch", &["watch/sources"]),
 ];
 
 fn src() -> PathBuf {
