@@ -44,7 +44,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("quick_junit", &["report"]),
     ("goose", &["load/engines/viewers.rs"]),
     ("aws_config", &["serve/stores", "watch/sources", "cost/aws.rs"]),
-    ("aws_sdk_dynamodb", &["serve/stores", "watch/sources", "cost/aws.rs"]),
+    ("aws_credential_types", &["serve/stores", "watch/sources", "cost/aws.rs"]),
 ];
 
 fn src() -> PathBuf {

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -38,6 +38,22 @@ fn serve(from: impl Read, mut to: impl Write, answer: &(impl Fn(&str, &mut dyn W
     }
 }
 
+/// One load at a time: two at once on a small machine are late through each other, and each says so.
+static MACHINE: Mutex<()> = Mutex::new(());
+
+/// Runs a load until it can tell: what a busy machine made invalid is asked again, at most five times.
+fn told(once: impl Fn() -> (Option<i32>, Value, String)) -> (Option<i32>, Value, String) {
+    for _ in 0..5 {
+        let (code, document, errors) = once();
+        if document["generator"]["state"] != "invalid" {
+            return (code, document, errors);
+        }
+        assert_eq!((code, &document["verdict"]), (Some(3), &"cannot-tell".into()), "{document}");
+        thread::sleep(Duration::from_secs(1));
+    }
+    panic!("this machine starved the generator five times: free a core and run the test again")
+}
+
 struct Place(tempfile::TempDir);
 
 impl Place {
@@ -53,6 +69,7 @@ impl Place {
     }
 
     fn run(&self, arguments: &[&str]) -> (Option<i32>, Value, String) {
+        let _alone = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
         let Output { status, stdout, stderr } = self.command(arguments).arg("--json").output().expect("runs");
         let document = serde_json::from_slice(&stdout).unwrap_or(Value::Null);
         (status.code(), document, String::from_utf8_lossy(&stderr).into_owned())
@@ -69,7 +86,7 @@ impl Place {
 fn a_healthy_target_is_go_and_every_request_is_told() {
     let url = server(|_, to| to.write_all(GOOD.as_bytes()).is_ok());
     let place = Place::new();
-    let (code, d, _) = place.run(&["--url", &url, "--rate", "200", "--duration", "2s"]);
+    let (code, d, _) = told(|| place.run(&["--url", &url, "--rate", "200", "--duration", "2s"]));
     assert_eq!(code, Some(0), "{d}");
     assert_eq!(d["schema"], "serin.load/1");
     assert_eq!((&d["verdict"], &d["requests"], &d["errors"]["total"]), (&"go".into(), &400.into(), &0.into()));
@@ -83,19 +100,20 @@ fn a_healthy_target_is_go_and_every_request_is_told() {
 
 #[test]
 fn a_stalled_target_shows_its_backlog_and_stays_a_run_that_can_be_judged() {
-    let begin = Instant::now();
-    let stall = Duration::from_millis(1000)..Duration::from_millis(2000);
-    // Everything that comes within the second second is held to its end.
-    let url = server(move |_, to| {
-        let at = begin.elapsed();
-        if stall.contains(&at) {
-            thread::sleep(stall.end.saturating_sub(at));
-        }
-        to.write_all(GOOD.as_bytes()).is_ok()
+    let (code, d, _) = told(|| {
+        let begin = std::sync::OnceLock::new();
+        let stall = Duration::from_millis(1000)..Duration::from_millis(2000);
+        // Everything that comes within the second second after the first request is held to its end.
+        let url = server(move |_, to| {
+            let at = begin.get_or_init(Instant::now).elapsed();
+            if stall.contains(&at) {
+                thread::sleep(stall.end.saturating_sub(at));
+            }
+            to.write_all(GOOD.as_bytes()).is_ok()
+        });
+        let words = ["--rate", "100", "--duration", "4s", "--connections", "4", "--objective", "p99 < 500ms"];
+        Place::new().run(&[&["--url", &url][..], &words].concat())
     });
-    let arguments =
-        ["--url", &url, "--rate", "100", "--duration", "4s", "--connections", "4", "--objective", "p99 < 500ms"];
-    let (code, d, _) = Place::new().run(&arguments);
     assert_eq!(code, Some(1), "{d}");
     // A quarter of the requests fell due in the stall, and waited evenly up to a second.
     let p90 = d["latency_ms"]["p90"].as_f64().expect("seen");
@@ -120,7 +138,8 @@ fn errors_are_told_apart_by_kind_with_an_example_without_secrets() {
         let whole = !text.ends_with("half") && !text.starts_with("SSH");
         to.write_all(text.as_bytes()).is_ok() && whole
     });
-    let (code, d, _) = Place::new().run(&["--url", &url, "--rate", "60", "--duration", "1s", "--connections", "1"]);
+    let words = ["--url", &url, "--rate", "60", "--duration", "1s", "--connections", "1"];
+    let (code, d, _) = told(|| Place::new().run(&words));
     assert_eq!(code, Some(1), "{d}");
     for kind in ["status", "throttled", "redirect", "closed", "protocol"] {
         assert_eq!(d["errors"]["by_kind"][kind], 10, "{kind}: {d}");
@@ -135,7 +154,7 @@ fn answers_that_are_less_than_was_asked_are_counted() {
     let url = server(|_, to| {
         to.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 28\r\n\r\n{\"items\":[],\"degraded\":true}").is_ok()
     });
-    let (code, d, _) = Place::new().run(&["--url", &url, "--rate", "20", "--duration", "1s"]);
+    let (code, d, _) = told(|| Place::new().run(&["--url", &url, "--rate", "20", "--duration", "1s"]));
     assert_eq!((code, &d["degraded"]), (Some(0), &20.into()), "{d}");
 }
 
@@ -200,7 +219,7 @@ fn a_scenario_file_is_checked_with_its_place_and_played() {
         let text = if line.contains("/pop") { GOOD } else { "HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n" };
         to.write_all(text.as_bytes()).is_ok()
     });
-    let (code, d, _) = place.run(&["good.toml", "--url", &url]);
+    let (code, d, _) = told(|| place.run(&["good.toml", "--url", &url]));
     assert_eq!(code, Some(1), "{d}");
     assert_eq!(d["requests"], 200);
     assert_eq!(d["objectives"][0]["met"], true, "{d}");
@@ -212,7 +231,8 @@ fn a_scenario_file_is_checked_with_its_place_and_played() {
 fn shards_together_send_the_whole_schedule() {
     let url = server(|_, to| to.write_all(GOOD.as_bytes()).is_ok());
     let sent = |shard: &str| {
-        let (code, d, _) = Place::new().run(&["--url", &url, "--rate", "100", "--duration", "1s", "--shard", shard]);
+        let words = ["--url", &url, "--rate", "100", "--duration", "1s", "--shard", shard];
+        let (code, d, _) = told(|| Place::new().run(&words));
         assert_eq!(code, Some(0), "{d}");
         d["requests"].as_u64().expect("a number")
     };
@@ -273,7 +293,8 @@ fn a_secure_target_must_prove_who_it_is() {
         }
     });
     let authority = authority.display().to_string();
-    let (code, d, _) = place.run(&["--url", &url, "--rate", "50", "--duration", "1s", "--cacert", &authority]);
+    let words = ["--url", &url, "--rate", "50", "--duration", "1s", "--cacert", &authority];
+    let (code, d, _) = told(|| place.run(&words));
     assert_eq!((code, &d["requests"]), (Some(0), &50.into()), "{d}");
     assert!(d["parts_ms"]["tls"]["p50"].as_f64().is_some(), "{d}");
     let (code, d, _) = place.run(&["--url", &url, "--rate", "50", "--duration", "1s"]);
@@ -303,7 +324,7 @@ const EVENING: &str = "[viewers]\ncount = 50\n[[stage]]\nshape = \"constant\"\nr
 
 #[test]
 fn viewers_live_their_evenings_and_are_recorded_with_the_body() {
-    let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let asked = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&asked);
     // The head comes at once, the body 30 ms later: a time that ends at the headers would not see it.
     let url = server(move |line, to| {
@@ -314,7 +335,10 @@ fn viewers_live_their_evenings_and_are_recorded_with_the_body() {
     });
     let place = Place::new();
     place.file("evening.toml", EVENING);
-    let (code, d, errors) = place.run(&["evening.toml", "--url", &url, "--users", "10"]);
+    let (code, d, errors) = told(|| {
+        asked.lock().expect("kept").clear();
+        place.run(&["evening.toml", "--url", &url, "--users", "10"])
+    });
     assert_eq!(code, Some(0), "{d}{errors}");
     // Ten viewers, three requests each in about 270 ms, for two seconds.
     let requests = d["requests"].as_u64().expect("a number");
@@ -365,7 +389,7 @@ fn viewers_meet_silence_resets_and_refusals_like_everybody() {
         }
     });
     let words = ["--url", &url, "--users", "6", "--think", "20ms", "--duration", "2s", "--timeout", "300ms"];
-    let (code, d, _) = Place::new().run(&words);
+    let (code, d, _) = told(|| Place::new().run(&words));
     assert_eq!(code, Some(1), "{d}");
     for kind in ["closed", "timeout"] {
         assert!(d["errors"]["by_kind"][kind].as_u64().is_some_and(|n| n > 0), "{kind}: {d}");
@@ -388,7 +412,7 @@ fn a_connection_lives_as_long_as_was_asked() {
         }
     });
     let words = ["--url", &url, "--rate", "50", "--duration", "1s", "--requests-per-connection", "5"];
-    let (code, d, _) = Place::new().run(&words);
+    let (code, d, _) = told(|| Place::new().run(&words));
     assert_eq!((code, &d["requests"]), (Some(0), &50.into()), "{d}");
     // Ten for the run, one for the look whether anybody is there.
     assert!(opened.load(std::sync::atomic::Ordering::Relaxed) >= 10, "{opened:?}");

@@ -182,7 +182,7 @@ impl Aws {
 /// Keys from a profile, a sign-on or the machine's role.
 #[cfg(feature = "aws")]
 async fn found() -> Result<Keys, AwsError> {
-    use aws_sdk_dynamodb::config::ProvideCredentials as _;
+    use aws_credential_types::provider::ProvideCredentials as _;
     let config = aws_config::defaults(aws_config::BehaviorVersion::latest()).load().await;
     let provider = config.credentials_provider().ok_or_else(|| AwsError::Keys("no provider".to_owned()))?;
     let keys = provider.provide_credentials().await.map_err(|e| AwsError::Keys(cause(&e)))?;
