@@ -98,12 +98,22 @@ struct Tally {
     /// Of those, how many were long ones.
     held_long: u32,
     broke: u32,
+    /// Steps that the generator could not send on time: they say nothing of the target.
+    spoiled: u32,
     by: Signal,
 }
 
 /// The same rate is sent at most this often.
 const MOST_REPEATS: u32 = 5;
+/// So many spoiled steps at one rate are no hiccup: the generator cannot send it.
+const MOST_SPOILED: u32 = 3;
 const MOST_STEPS: usize = 60;
+
+impl Step {
+    fn is_spoiled(&self) -> bool {
+        self.broke_by == Some(Signal::Generator)
+    }
+}
 
 impl Search {
     pub fn new(terms: Terms) -> Self {
@@ -120,7 +130,7 @@ impl Search {
         let same = self.tallies.iter().position(|t| (t.rate / step.rate - 1.0).abs() < 1e-6);
         let at = same.unwrap_or_else(|| {
             let at = self.tallies.partition_point(|t| t.rate < step.rate);
-            let fresh = Tally { rate: step.rate, held: 0, held_long: 0, broke: 0, by: Signal::Latency };
+            let fresh = Tally { rate: step.rate, held: 0, held_long: 0, broke: 0, spoiled: 0, by: Signal::Generator };
             self.tallies.insert(at, fresh);
             at
         });
@@ -128,6 +138,9 @@ impl Search {
         if step.met {
             tally.held += 1;
             tally.held_long += u32::from(long);
+        } else if step.is_spoiled() {
+            tally.spoiled += 1;
+            tally.broke += u32::from(tally.spoiled >= MOST_SPOILED);
         } else {
             tally.broke += 1;
             tally.by = step.broke_by.unwrap_or(Signal::Latency);
@@ -146,6 +159,9 @@ impl Search {
 
     /// Returns the next rate to send, or what the search has come to.
     pub fn next(&self) -> Order {
+        if let Some(again) = self.spoiled() {
+            return self.send(again.rate, again.held + again.broke > 0);
+        }
         let k = self.split();
         let low = k.checked_sub(1).map(|i| self.tallies[i]);
         let high = self.tallies.get(k).copied();
@@ -168,6 +184,13 @@ impl Search {
             }),
             (Some(low), Some(high)) => self.between(low, high, spent),
         }
+    }
+
+    /// Returns the rate whose last step said nothing, as long as it is worth another try.
+    fn spoiled(&self) -> Option<Tally> {
+        let last = self.steps.last().filter(|s| s.is_spoiled() && self.steps.len() < MOST_STEPS)?;
+        let of_it = |t: &&Tally| (t.rate / last.rate - 1.0).abs() < 1e-6 && t.spoiled < MOST_SPOILED;
+        self.tallies.iter().find(of_it).copied()
     }
 
     fn between(&self, low: Tally, high: Tally, spent: bool) -> Order {
@@ -416,6 +439,43 @@ mod tests {
         let Outcome::Generator { low: Some(low), high } = outcome else { panic!("{outcome:?}") };
         assert!(low < 700.0 && high >= 700.0);
         assert_eq!(play(TERMS, 1.0, Signal::Generator).0, Outcome::Generator { low: None, high: 50.0 });
+    }
+
+    #[test]
+    fn a_step_that_the_generator_spoiled_says_nothing_of_the_target() {
+        for limit in [40.0, 900.0] {
+            let mut search = Search::new(TERMS);
+            let outcome = loop {
+                match search.next() {
+                    Order::Done(outcome) => break outcome,
+                    Order::Send { rate, lasts } => {
+                        let broke_by = match search.steps().len() % 3 {
+                            1 => Some(Signal::Generator),
+                            _ => (rate >= limit).then_some(Signal::Quota),
+                        };
+                        let (met, duration_s) = (broke_by.is_none(), lasts.as_secs_f64());
+                        let step = Step {
+                            rate,
+                            requests: 1,
+                            met,
+                            broke_by,
+                            observed: None,
+                            good_rate: rate,
+                            duration_s,
+                            hint: None,
+                        };
+                        search.learn(step);
+                    }
+                }
+            };
+            match outcome {
+                Outcome::NotEven { rate, by: Signal::Quota } if limit < TERMS.from => assert_eq!(rate, TERMS.from),
+                Outcome::Found { low, high, by: Signal::Quota } => {
+                    assert!(low < limit && high >= limit, "{low} {high}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
     }
 
     #[test]

@@ -64,11 +64,13 @@ fn table(table: &Table, lines: &mut Vec<String>) {
 /// Keeps what others wrote (an error's example, a title) from being read as Markdown or HTML, on one line.
 fn text(raw: &str) -> String {
     let mut out = String::with_capacity(raw.len());
-    for c in raw.chars() {
+    let mut rest = raw.chars().peekable();
+    while let Some(c) = rest.next() {
         match c {
             '\n' | '\r' | '\t' => out.push(' '),
             '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
+            // `p99 < 120ms` reads as it stands: what a space follows is no tag.
+            '<' if rest.peek() != Some(&' ') => out.push_str("&lt;"),
             '|' | '`' | '*' | '_' | '[' | ']' | '\\' | '#' | '@' => out.extend(['\\', c]),
             c => out.push(c),
         }
