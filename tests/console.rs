@@ -13,6 +13,7 @@ use serin::console::app::App;
 use serin::console::look::Look;
 use serin::console::screen::Effect;
 use serin::console::theme::Theme;
+use serin::cost::told::Wish;
 use serin::run::event::Event;
 
 const LOOK: Look = Look { theme: Theme::Default, ascii: false, motion: true };
@@ -118,11 +119,45 @@ fn help_and_ascii() {
 }
 
 #[test]
+fn a_way_down_under_way_and_at_its_end() {
+    snapshots("cost", &shown(LOOK, &recorded::way(6.5)).app);
+    snapshots("cost_ended", &shown(LOOK, &recorded::way(14.0)).app);
+}
+
+#[test]
+fn wishes_for_a_way_down_ask_before_they_change_anything() {
+    let heard = |wish| Effect::CostWish("reports/RUN/wishes.jsonl".into(), wish);
+    let mut way = shown(LOOK, &recorded::way(6.5));
+    assert_eq!(press(&mut way, KeyCode::Char('h')), heard(Wish::Hold), "to stay changes nothing");
+    for (key, wish) in [('n', Wish::Step), ('u', Wish::Undo)] {
+        assert_eq!(press(&mut way, KeyCode::Char(key)), Effect::Nothing);
+        assert_eq!(press(&mut way, KeyCode::Enter), Effect::Nothing, "enter is no");
+        assert_eq!(press(&mut way, KeyCode::Char(key)), Effect::Nothing);
+        let asked: String = draw(&way.app, 100, 30).content.iter().map(|c| c.symbol().to_owned()).collect();
+        assert!(asked.contains("the table of the local stack"), "{asked}");
+        assert_eq!(press(&mut way, KeyCode::Char('y')), heard(wish));
+    }
+    let mut ended = shown(LOOK, &recorded::way(14.0));
+    for key in ['n', 'u', 'h', 'y'] {
+        let effect = press(&mut ended, KeyCode::Char(key));
+        assert!(!matches!(effect, Effect::CostWish(..)), "{key}: {effect:?}");
+    }
+}
+
+#[test]
 fn every_size_draws() {
+    for day in [1.5, 14.0] {
+        let way = shown(LOOK, &recorded::way(day));
+        for width in (0..=140).step_by(20) {
+            for height in (0..=50).step_by(3) {
+                draw(&way.app, width, height);
+            }
+        }
+    }
     let events = recorded::evening(60, true);
     for until in [0, 5, 40, events.len()] {
         let mut shown = shown(LOOK, &events[..until]);
-        for key in ['1', '2', '3', '?'] {
+        for key in ['1', '2', '4', '7', '?'] {
             press(&mut shown, KeyCode::Char(key));
             for width in (0..=140).step_by(if until == 40 && key == '2' { 1 } else { 35 }) {
                 for height in (0..=50).step_by(if until == 40 && key == '2' { 1 } else { 5 }) {

@@ -190,7 +190,6 @@ fn misuse_is_told_with_file_and_line_and_exit_2() {
         ("cost prices --prices negative.toml", "negative.toml: the price of dynamodb.rcu-hour in us-east-1 is -1"),
         ("cost estimate --peak=-1", "--peak"),
         ("cost estimate --item-kb 500", "--item-kb is 500"),
-        ("cost descend", "needs its plan"),
     ] {
         let (code, out, err) = place.serin(line);
         assert_eq!(code, 2, "{line}: {out}{err}");

@@ -162,6 +162,59 @@ fn a_knob_that_answers_and_does_not_move_is_held() {
 }
 
 #[test]
+fn a_step_is_proved_first_and_stays_where_it_was_until_then() {
+    let place = Place::new("1s", "echo $SERIN_CAPACITY > capacity");
+    let plan = std::fs::read_to_string(place.path("plan.toml")).expect("text");
+    let proof = "[proof]\nrun = [\"sh\", \"-c\", \"echo $SERIN_CAPACITY_BEFORE $SERIN_CAPACITY $(cat capacity) >> proofs; [ -f holds ]\"]\n";
+    place.put("plan.toml", &format!("{plan}{proof}"));
+    let first = place.start();
+    wait_for("a proof that fails", || place.path("proofs").exists());
+    std::thread::sleep(Duration::from_millis(1_500));
+    assert_eq!(place.capacity(), 900);
+    interrupt(&first);
+    let (code, seen, err) = end(first);
+    assert_eq!((code, seen["final_capacity"].as_u64()), (130, Some(900)), "{err}");
+    let steps = seen["steps"].to_string();
+    assert!(steps.contains("was not proved") && steps.contains("ended with"), "{steps}");
+    place.put("holds", "");
+    std::fs::remove_file(place.path("proofs")).expect("removed");
+    let (code, seen, err) = end(place.start());
+    assert_eq!((code, seen["verdict"].as_str()), (0, Some("go")), "{err}");
+    let proofs = std::fs::read_to_string(place.path("proofs")).expect("proofs");
+    let last: Vec<&str> = proofs.lines().last().expect("a line").split(' ').collect();
+    assert_eq!(last[0], last[2], "nothing was set before it was proved: {proofs}");
+    assert_eq!(last[1].parse::<u64>().ok(), Some(place.capacity()));
+    assert!(seen["steps"].to_string().contains("proved by a load"));
+}
+
+#[test]
+fn nothing_steps_down_during_a_canary_or_an_incident() {
+    for what in ["canary", "incident"] {
+        let place = Place::new("1s", "echo $SERIN_CAPACITY > capacity");
+        let mut held = None;
+        if what == "canary" {
+            let lock = place.path("home/canary/local-00000000.lock");
+            held = Some(serin::lock::Lock::take(&lock, "the walk of reports/x").expect("taken"));
+        } else {
+            let plan = std::fs::read_to_string(place.path("plan.toml")).expect("text");
+            place.put("plan.toml", &format!("{plan}[guard]\nincident = [\"test\", \"-f\", \"quiet\"]\n"));
+        }
+        let child = place.start();
+        std::thread::sleep(Duration::from_secs(3));
+        assert_eq!(place.capacity(), 900, "{what}");
+        interrupt(&child);
+        let (code, seen, err) = end(child);
+        assert_eq!(code, 130, "{err}");
+        assert!(seen["steps"].to_string().contains(what), "{what}: {}", seen["steps"]);
+        drop(held);
+        place.put("quiet", "");
+        let (code, _, err) = end(place.start());
+        assert_eq!(code, 0, "{what}: {err}");
+        assert!((195..=214).contains(&place.capacity()), "{what}: {}", place.capacity());
+    }
+}
+
+#[test]
 fn one_way_down_a_knob() {
     let place = Place::new("1h", "echo $SERIN_CAPACITY > capacity");
     let first = place.start();

@@ -110,3 +110,26 @@ fn a_folder_without_a_run_is_refused_with_its_name() {
     let error = render(dir.path(), Form::Html).expect_err("refused").to_string();
     assert!(error.contains("holds no run"), "{error}");
 }
+
+#[test]
+fn a_way_down_has_its_table_its_curve_and_its_money() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| {
+        std::fs::create_dir_all(dir.path().join(name)).expect("a folder");
+        dir.path().join(name)
+    };
+    let whole = keep(&at("whole"), &recorded::way(14.0));
+    let html = render(&whole, Form::Html).expect("html");
+    for wanted in ["<h1 class=\"good\">✓ GO</h1>", "Each step: what it cost", "<circle class=\"held\"", "saved a year"]
+    {
+        assert!(html.contains(wanted), "{wanted}");
+    }
+    let markdown = render(&whole, Form::Markdown).expect("markdown");
+    assert!(markdown.lines().count() < 60 && markdown.contains("| at | rcu |"), "{markdown}");
+    // One that was killed keeps its steps, its guesses are marked, and it cannot tell.
+    let killed = keep(&at("killed"), &recorded::way(6.5));
+    let html = render(&killed, Form::Html).expect("html");
+    for wanted in ["? CANNOT TELL", "Each step: what it cost", "<circle class=\"guess\"", "not taken"] {
+        assert!(html.contains(wanted), "{wanted}");
+    }
+}

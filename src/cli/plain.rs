@@ -7,11 +7,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Global;
 use crate::canary::told::{Road, View};
+use crate::cost;
 use crate::load::tick::Tick;
 use crate::run::event::Event;
 use crate::stats::histogram::Histogram;
 use crate::stats::progress::Progress;
-use crate::stats::units::{Share, clock};
+use crate::stats::units::{Millis, Share, clock};
 
 const EACH: Duration = Duration::from_secs(5);
 
@@ -75,7 +76,8 @@ impl Plain {
             Event::CanaryRoad(road) => self.line(&canary_road(road)),
             Event::CanaryView(view) => self.canary(view),
             // Its beginning is said as something that happened.
-            Event::CostStep(_) => {}
+            Event::CostStep(_) | Event::CostRoad(_) => {}
+            Event::CostView(view) => self.cost(view),
             Event::Ended(_) => self.done(),
         }
     }
@@ -153,6 +155,23 @@ impl Plain {
                 .line(&format!("At {at}, stage {}, {share} of the viewers{seen}: {}.", view.stage, view.reason));
         }
         self.line(&format!("{at}  stage {}  {share}{seen}  {}  {}", view.stage, view.phase, view.reason));
+    }
+
+    /// Where a way down stands, at most one line each five seconds.
+    fn cost(&mut self, view: &cost::told::View) {
+        if self.told.elapsed() < EACH {
+            return;
+        }
+        self.told = Instant::now();
+        let p99 = view.p99_ms.map_or("?".to_owned(), |p| Millis(p).to_string());
+        let at = view.at.get(..16).unwrap_or(&view.at);
+        let (units, capacity, throttled) = (view.units, view.capacity, view.throttled.ceil());
+        if self.sentences {
+            let text =
+                format!("At {at}, {units:.0} of {capacity} units are asked for; {throttled:.0} throttled so far.");
+            return self.line(&text);
+        }
+        self.line(&format!("{at}  {units:.0} of {capacity} units  p99 {p99}  throttled {throttled:.0}"));
     }
 
     fn load_line(&mut self, second: Option<u32>) {

@@ -14,12 +14,14 @@ use super::glyphs;
 use super::keys::{self, Action};
 use super::look::Look;
 use super::screen::{Effect, Name, Screen, State, World};
+use super::screens::cost::{self, Cost};
 use super::screens::help;
 use super::screens::load::{Load, verdict_lines};
 use super::screens::overview::Overview;
 use super::screens::runs::Runs;
 use super::theme::Tone;
 use super::widgets::frame::{lines, panel, wrap};
+use crate::cost::told;
 use crate::run::error::RunError;
 use crate::run::event::Event;
 use crate::run::past;
@@ -33,6 +35,8 @@ const NOTICE: Duration = Duration::from_secs(6);
 enum Question {
     Stop,
     StopAndQuit,
+    /// Of a way down: the step that is asked for, or its taking back.
+    CostWish(told::Wish),
 }
 
 pub struct App {
@@ -41,6 +45,7 @@ pub struct App {
     on: Name,
     overview: Overview,
     load: Load,
+    cost: Cost,
     runs: Runs,
     question: Option<Question>,
     help: bool,
@@ -70,6 +75,7 @@ impl App {
             on: Name::Overview,
             overview: Overview,
             load: Load::default(),
+            cost: Cost,
             runs: Runs::default(),
             question: None,
             help: false,
@@ -85,6 +91,8 @@ impl App {
     pub fn hear(&mut self, event: &Event, now: Instant) {
         match event {
             Event::LoadPlan(_) if !self.steered => self.on = Name::Load,
+            Event::CostRoad(_) if !self.steered => self.on = Name::Cost,
+            Event::CostView(_) => self.ticked = now,
             Event::Tick(_) => self.ticked = now,
             _ => {}
         }
@@ -139,6 +147,7 @@ impl App {
         let screen: &mut dyn Screen = match self.on {
             Name::Overview => &mut self.overview,
             Name::Load => &mut self.load,
+            Name::Cost => &mut self.cost,
             Name::Runs => &mut self.runs,
         };
         (screen, &self.world)
@@ -146,8 +155,13 @@ impl App {
 
     /// Returns the screens that have something on them.
     fn tabs(&self) -> Vec<Name> {
-        let loaded = self.world.story.load.is_some();
-        Name::ALL.into_iter().filter(|n| *n != Name::Load || loaded).collect()
+        let story = &self.world.story;
+        let shown = |name: &Name| match name {
+            Name::Load => story.load.is_some(),
+            Name::Cost => story.cost.is_some(),
+            Name::Overview | Name::Runs => true,
+        };
+        Name::ALL.into_iter().filter(shown).collect()
     }
 
     /// Returns what a key wants done.
@@ -201,6 +215,7 @@ impl App {
                         Effect::StopRun
                     }
                     Some(Question::StopAndQuit) => self.stop_and_quit(),
+                    Some(Question::CostWish(wish)) => self.cost_wish(wish),
                     None => Effect::Nothing,
                 };
             }
@@ -219,9 +234,18 @@ impl App {
                 self.question = live.then_some(Question::Stop);
                 Effect::Nothing
             }
+            Some(Effect::CostWish(_, wish @ (told::Wish::Step | told::Wish::Undo))) => {
+                self.question = live.then_some(Question::CostWish(wish));
+                Effect::Nothing
+            }
             Some(effect) => effect,
             None => Effect::Nothing,
         }
+    }
+
+    fn cost_wish(&self, wish: told::Wish) -> Effect {
+        let listens = self.world.story.cost.as_ref().and_then(|c| c.road.wishes.clone());
+        listens.map_or(Effect::Nothing, |path| Effect::CostWish(path, wish))
     }
 
     fn show(&mut self, name: Name) {
@@ -252,6 +276,7 @@ impl App {
             match self.on {
                 Name::Overview => self.overview.draw(frame, middle, &self.world),
                 Name::Load => self.load.draw(frame, middle, &self.world),
+                Name::Cost => self.cost.draw(frame, middle, &self.world),
                 Name::Runs => self.runs.draw(frame, middle, &self.world),
             }
             let notice = self.notice.as_ref().map(|(text, _)| text.as_str());
@@ -276,6 +301,11 @@ impl App {
         let p99 = summary
             .and_then(|s| s.latency_ms.p99)
             .map_or("?".to_owned(), |v| crate::stats::units::Millis(v).to_string());
+        if let Some(view) = self.world.story.cost.as_ref().and_then(|c| c.view.as_ref()) {
+            let text = cost::in_short(view);
+            rows.push(Line::from(self.world.look.span(text, Tone::Plain)));
+            return lines(frame, area, rows);
+        }
         let last = self.world.story.load.as_ref().and_then(|l| l.columns.iter().next_back());
         let last = last.map_or(0.0, |c| c.rate(c.answered));
         rows.push(Line::from(self.world.look.span(format!("p99 {p99} {last:.0}/s"), Tone::Plain)));
@@ -287,6 +317,7 @@ impl App {
         let text = match question {
             Question::Stop => format!("Stop {what}? What was measured is reported; the rest is not sent."),
             Question::StopAndQuit => format!("Stop {what} and quit? What was measured is reported first."),
+            Question::CostWish(wish) => cost::question(&self.world, wish),
         };
         let width = area.width.min(62);
         let rows = wrap(&text, usize::from(width.saturating_sub(4)));

@@ -14,8 +14,9 @@ use super::theme::Tone;
 pub fn top(frame: &mut Frame, area: Rect, tabs: &[Name], on: Name, world: &World) {
     let look = &world.look;
     let mut spans = vec![look.span(" serin ", Tone::Strong)];
-    for (i, tab) in tabs.iter().enumerate() {
-        let word = format!("{} {}", i + 1, tab.word());
+    for tab in tabs {
+        let key = keys::table().iter().find(|b| b.action == keys::Action::Show(*tab)).map_or("", |b| b.keys[0]);
+        let word = format!("{key} {}", tab.word());
         spans.push(if *tab == on {
             look.span(format!("[{word}]"), Tone::Chosen)
         } else {

@@ -19,6 +19,9 @@ pub enum Action {
     Compare,
     Freeze,
     StopLoad,
+    StepNow,
+    HoldHere,
+    UndoStep,
     Export,
     CopyText,
     Help,
@@ -64,8 +67,8 @@ const fn dangerous(binding: Binding) -> Binding {
 }
 
 use Action::{
-    Back, Compare, CopyText, Down, Export, Filter, Freeze, Help, Interrupt, Mark, NextScreen, No, Open, PreviousScreen,
-    Quit, Show, StopLoad, Suspend, Up, Yes,
+    Back, Compare, CopyText, Down, Export, Filter, Freeze, Help, HoldHere, Interrupt, Mark, NextScreen, No, Open,
+    PreviousScreen, Quit, Show, StepNow, StopLoad, Suspend, UndoStep, Up, Yes,
 };
 use Place::{Asked, Everywhere, On};
 
@@ -79,11 +82,16 @@ static TABLE: &[Binding] = &[
     bind(&["space"], Freeze, "freeze the picture", On(Name::Load)),
     dangerous(bind(&["s"], StopLoad, "stop the load", On(Name::Load))),
     quiet(dangerous(bind(&["s"], StopLoad, "stop the run", On(Name::Overview)))),
+    dangerous(bind(&["N", "n"], StepNow, "next step now", On(Name::Cost))),
+    bind(&["h", "H"], HoldHere, "hold here, or go on", On(Name::Cost)),
+    dangerous(bind(&["U", "u"], UndoStep, "undo the last step", On(Name::Cost))),
+    dangerous(bind(&["s"], StopLoad, "stop the run", On(Name::Cost))),
     bind(&["e"], Export, "write the report", Everywhere),
     bind(&["y"], CopyText, "copy", Everywhere),
     quiet(bind(&["1"], Show(Name::Overview), "Overview", Everywhere)),
     quiet(bind(&["2"], Show(Name::Load), "Load", Everywhere)),
-    quiet(bind(&["3"], Show(Name::Runs), "Runs", Everywhere)),
+    quiet(bind(&["4"], Show(Name::Cost), "Cost", Everywhere)),
+    quiet(bind(&["7"], Show(Name::Runs), "Runs", Everywhere)),
     bind(&["tab", "right", "l"], NextScreen, "next screen", Everywhere),
     quiet(bind(&["shift-tab", "left", "h"], PreviousScreen, "previous screen", Everywhere)),
     quiet(bind(&["esc"], Back, "back", Everywhere)),

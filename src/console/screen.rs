@@ -9,6 +9,7 @@ use ratatui::layout::Rect;
 
 use super::keys::Action;
 use super::look::Look;
+use crate::cost::told;
 use crate::load::summary::LoadSummary;
 use crate::run::error::RunError;
 use crate::run::past::Entry;
@@ -18,16 +19,18 @@ use crate::run::story::Story;
 pub enum Name {
     Overview,
     Load,
+    Cost,
     Runs,
 }
 
 impl Name {
-    pub const ALL: [Self; 3] = [Self::Overview, Self::Load, Self::Runs];
+    pub const ALL: [Self; 4] = [Self::Overview, Self::Load, Self::Cost, Self::Runs];
 
     pub fn word(self) -> &'static str {
         match self {
             Self::Overview => "Overview",
             Self::Load => "Load",
+            Self::Cost => "Cost",
             Self::Runs => "Runs",
         }
     }
@@ -76,6 +79,8 @@ pub enum Effect {
     Copy(String),
     /// Show a file to the person, with what the desktop has for it.
     Open(PathBuf),
+    /// Tell the way down what is wanted, in the file that it listens to.
+    CostWish(PathBuf, told::Wish),
     Suspend,
     Quit,
 }

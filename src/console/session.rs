@@ -16,6 +16,7 @@ use super::error::ConsoleError;
 use super::look::Look;
 use super::screen::Effect;
 use super::terminal::Taken;
+use crate::cost::told;
 use crate::run::director::Running;
 use crate::run::error::RunError;
 use crate::run::summary::Summary;
@@ -173,6 +174,10 @@ fn act(effect: Effect, shown: &mut Shown, clerk: &mut Clerk, app: &mut App, term
             app.notice("copied, where the terminal allows it", now);
         }
         Effect::Open(path) => app.notice(open(&path), now),
+        Effect::CostWish(path, wish) => match told::ask(&path, wish) {
+            Ok(()) => app.notice(format!("asked: {}", wish.word()), now),
+            Err(e) => app.notice(format!("{} could not be asked: {e}", wish.word()), now),
+        },
         Effect::Suspend => terminal.suspend()?,
     }
     Ok(())

@@ -29,11 +29,14 @@ impl Unit {
         let named = |usual: &str| name.unwrap_or(usual).to_owned();
         let unit = |name: String, per_request: f64| Self { name, per_request };
         match (knob, name.unwrap_or("rcu")) {
-            (KnobKind::Dynamodb, "rcu") => {
+            (KnobKind::Local, other) if other != "rcu" => Err(format!("unit of the local table is rcu, not `{other}`")),
+            (KnobKind::Dynamodb | KnobKind::Local, "rcu") => {
                 Ok(unit(named("rcu"), read_units(item_kb.unwrap_or(4.0), consistent.unwrap_or(false))))
             }
             (KnobKind::Dynamodb, "wcu") => Ok(unit(named("wcu"), write_units(item_kb.unwrap_or(1.0)))),
-            (KnobKind::Dynamodb, other) => Err(format!("unit of a dynamodb table is rcu or wcu, not `{other}`")),
+            (KnobKind::Dynamodb | KnobKind::Local, other) => {
+                Err(format!("unit of a dynamodb table is rcu or wcu, not `{other}`"))
+            }
             (KnobKind::Personalize, _) if name.is_some_and(|n| n != "tps") => {
                 Err(format!("unit of a campaign is tps, not `{}`", named("tps")))
             }

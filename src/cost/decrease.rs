@@ -28,6 +28,11 @@ impl Decreases {
             .then(|| format!("{this_hour} of {allowed} decreases allowed in this hour of the UTC day were made"))
     }
 
+    /// Forgets the last one: it was meant and not made.
+    pub fn withdraw(&mut self) {
+        self.hours.pop();
+    }
+
     pub fn note(&mut self, now: f64) {
         let (day, hour) = day_and_hour(now);
         if day != self.day {

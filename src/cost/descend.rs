@@ -11,6 +11,7 @@ use super::demand::shown;
 use super::need::{Need, day_of};
 use super::plan::{KnobKind, Plan};
 use super::step::StepVerdict;
+use super::told::Ahead;
 use crate::serve::limiter::Limiter;
 
 /// A bucket that lasts no longer than this at the present rate is as good as empty: up.
@@ -72,6 +73,8 @@ pub struct Planner {
     decreases: Decreases,
     floor: Option<Floor>,
     held_for: Option<&'static str>,
+    /// Somebody asked it to stay.
+    stays: bool,
 }
 
 impl Planner {
@@ -91,6 +94,7 @@ impl Planner {
             decreases: Decreases::default(),
             floor: None,
             held_for: None,
+            stays: false,
             plan,
         }
     }
@@ -224,10 +228,18 @@ impl Planner {
         self.set(now, to);
     }
 
-    /// Takes back a step down that the knob refused for now; it is tried again after an hour.
+    /// Takes back a step down that was refused for now; it is tried again after an hour.
     pub fn put_off(&mut self, now: f64, to: u64) {
         self.put_off_at = Some(now);
-        self.down_at = None;
+        self.withdraw(now, to);
+    }
+
+    /// Takes back a step down that was decided and not made yet.
+    pub fn withdraw(&mut self, now: f64, to: u64) {
+        if self.capacity != to {
+            self.down_at = None;
+            self.decreases.withdraw();
+        }
         self.set(now, to);
     }
 
@@ -254,6 +266,68 @@ impl Planner {
         self.incidents > 0 && self.incidents >= self.plan.incidents && quiet
     }
 
+    /// Takes a person's wish to stay here, or to go on.
+    pub fn stay(&mut self, on: bool) {
+        self.stays = on;
+        self.held_for = None;
+    }
+
+    pub fn stays(&self) -> bool {
+        self.stays
+    }
+
+    /// What is kept for surges, in shares of what can be kept.
+    pub fn kept(&self) -> f64 {
+        self.bucket.level() / (self.capacity as f64 * self.plan.burst_s).max(1.0)
+    }
+
+    /// The steps that would come next if nothing changed, and the share of each that the `highest` demand would take.
+    pub fn ahead(&self, now: f64, highest: Option<f64>) -> Vec<Ahead> {
+        let (wanted, _) = self.wanted(now);
+        let end = wanted.max(self.plan.floor);
+        let mut steps = Vec::new();
+        let mut at = self.capacity;
+        while steps.len() < 3 && (end as f64) <= at as f64 * (1.0 - LEAST_STEP) && end < at {
+            at = end.max((at as f64 * (1.0 - self.plan.largest_step)).ceil() as u64);
+            steps.push(Ahead { capacity: at, share_of_limit: highest.map(|h| h / at as f64) });
+        }
+        steps
+    }
+
+    /// A step that a person asked for: taken whatever the hold says, unless something forbids it.
+    pub fn step_now(&mut self, now: f64) -> Order {
+        let stay = |s: &Self, why: String| Order {
+            to: s.capacity,
+            verdict: StepVerdict::Hold,
+            reason: format!("stays at {}: {why}", s.capacity),
+        };
+        if let Some((_, why)) = self.forbids(now) {
+            return stay(self, why);
+        }
+        let (wanted, why) = self.wanted(now);
+        let largest = (self.capacity as f64 * (1.0 - self.plan.largest_step)).ceil() as u64;
+        let to = wanted.max(largest).max(self.plan.floor);
+        if self.need.days_seen() < 1.0 {
+            return stay(self, "a whole day has to be seen before a step".to_owned());
+        }
+        if to >= self.capacity {
+            return stay(self, format!("nothing smaller holds; {why}"));
+        }
+        if self.rate > 0.8 * to as f64 {
+            return stay(self, format!("demand is {} just now, too near to {to}", units(self.rate)));
+        }
+        self.go(now, to, format!("{why}; somebody asked for it now"))
+    }
+
+    fn go(&mut self, now: f64, to: u64, why: String) -> Order {
+        let share = 100.0 * (1.0 - to as f64 / self.capacity as f64);
+        let reason = format!("{} → {to} (-{share:.0} %): {why}", self.capacity);
+        self.down_at = Some(now);
+        self.decreases.note(now);
+        self.set(now, to);
+        Order { to, verdict: StepVerdict::Go, reason }
+    }
+
     fn set(&mut self, now: f64, to: u64) {
         self.held_for = None;
         self.capacity = to;
@@ -272,6 +346,9 @@ impl Planner {
         if let Some(order) = self.in_time(now) {
             return Some(order);
         }
+        if self.stays {
+            return None;
+        }
         let (wanted, why) = self.wanted(now);
         let largest = (self.capacity as f64 * (1.0 - self.plan.largest_step)).ceil() as u64;
         let to = wanted.max(largest).max(self.plan.floor);
@@ -285,12 +362,7 @@ impl Planner {
         if self.rate > 0.8 * to as f64 || self.bucket.level() < 0.9 * to as f64 * self.plan.burst_s {
             return None; // a busy moment: the step waits for a quiet one
         }
-        let share = 100.0 * (1.0 - to as f64 / self.capacity as f64);
-        let reason = format!("{} → {to} (-{share:.0} %): {why}", self.capacity);
-        self.down_at = Some(now);
-        self.decreases.note(now);
-        self.set(now, to);
-        Some(Order { to, verdict: StepVerdict::Go, reason })
+        Some(self.go(now, to, why))
     }
 
     /// Steps up that are known to be needed before demand says so: an announced evening, or demand that has grown.
@@ -340,7 +412,7 @@ impl Planner {
         if let Some(peak) = self.plan.peaks.iter().find(near) {
             return Some(("peak", format!("`{}` is announced for {}", peak.name, shown(peak.from))));
         }
-        if self.plan.knob == KnobKind::Dynamodb {
+        if matches!(self.plan.knob, KnobKind::Dynamodb | KnobKind::Local) {
             return self.decreases.refuse(now).map(|why| ("decreases", why));
         }
         None
@@ -353,7 +425,9 @@ impl Planner {
         let learnt = self.plan.headroom.is_none() && self.plan.growth.is_none() && seen >= 7.0;
         let above = (need.max(expected) * (1.0 + headroom) / need.max(f64::MIN_POSITIVE) - 1.0).max(0.0);
         let aim = whole(need, if learnt { above.min(MOST_ABOVE) } else { above });
-        let aim = aim.max(self.floor.as_ref().map_or(0, |f| f.capacity + 1)).max(1);
+        // Where nothing is kept for a surge, being near is the alarm: a step to there would be taken back each evening.
+        let near = if self.plan.burst_s > REACT_S { 0 } else { (need * (1.0 + LEAST_ABOVE)).ceil() as u64 };
+        let aim = aim.max(self.floor.as_ref().map_or(0, |f| f.capacity + 1)).max(near).max(1);
         let days = seen.min(self.plan.lookback_days as f64);
         let coming = if expected > need { format!(", {expected:.0} expected next") } else { String::new() };
         let kept = (aim as f64 / need.max(1.0) - 1.0) * 100.0;

@@ -1,6 +1,6 @@
 //! A way down in one page of data: the `serin.descend/1` document, its verdict and its lines for a person.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::bill::MONTH_H;
 use super::descend::Floor;
@@ -9,6 +9,7 @@ use super::prices::{Prices, today};
 use super::rule::RuleWalk;
 use super::simulate::Walk;
 use super::step::{Step, StepVerdict};
+use super::told::Ahead;
 use crate::judge::verdict::Verdict;
 use crate::stats::units::{Share, Usd, grouped};
 
@@ -42,6 +43,9 @@ pub struct Descent {
     pub saved_per_year: Option<f64>,
     pub usd_per_million: Option<f64>,
     pub steps: Vec<Step>,
+    /// Steps that would have come next: guesses.
+    pub ahead: Vec<Ahead>,
+    pub p99_ms: Option<f64>,
     /// A quarter less each quiet hour, on the same demand.
     pub rule: Option<RuleWalk>,
     pub notes: Vec<String>,
@@ -56,7 +60,7 @@ pub struct DemandSeen {
     pub requests: f64,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PriceUsed {
     pub usd_per_unit_hour: Option<f64>,
     pub region: String,
@@ -68,7 +72,6 @@ pub struct PriceUsed {
 impl PriceUsed {
     /// The price of the plan's unit: its own, else the list's for its region; unknown with the reason.
     pub fn of(plan: &Plan, prices: &Prices) -> Self {
-        let age = prices.age(today());
         let (region, assumed) = match &plan.region {
             Some(region) => (region.clone(), ""),
             None => ("us-east-1".to_owned(), " (the plan names no region)"),
@@ -88,7 +91,10 @@ impl PriceUsed {
         };
         let usd = prices.one(item, &region);
         let from = match usd {
-            Some(usd) => format!("$ {usd} an hour for one {} in {region}{assumed}, {age}", plan.unit.name),
+            Some(usd) => {
+                let age = prices.age_of(item, &region, today());
+                format!("$ {usd} an hour for one {} in {region}{assumed}, {age}", plan.unit.name)
+            }
             None => format!("no price of {item} in {region}; known for {}", prices.regions(item).join(", ")),
         };
         Self { usd_per_unit_hour: usd, guess: prices.is_guess(item, &region), region, from }
@@ -107,7 +113,7 @@ impl Descent {
         let usd = price.usd_per_unit_hour;
         let less = plan.start as f64 - walk.final_capacity as f64;
         let hours = (walk.until - walk.from - walk.missing_s) / 3_600.0;
-        let simulated = walk.ended.is_none();
+        let simulated = walk.simulated;
         let (verdict, reason) = walk.ended.clone().unwrap_or_else(|| judged(plan, &walk));
         Self {
             schema: SCHEMA,
@@ -137,6 +143,8 @@ impl Descent {
             usd_per_million: usd.filter(|_| walk.requests > 0.0).map(|p| p * walk.unit_hours / (walk.requests / 1e6)),
             price,
             steps: walk.steps,
+            ahead: walk.ahead,
+            p99_ms: plan.p99_ms,
             rule,
             notes,
         }

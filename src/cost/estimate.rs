@@ -178,9 +178,9 @@ impl Estimate {
             own: own(&question, prices),
             campaign: campaign(&question, prices),
             break_even: break_even(&question, prices),
-            age: prices.age(today()),
-            age_days: prices.age_days(today()),
-            date: prices.date.to_string(),
+            age: prices.age(&question.region, today()),
+            age_days: prices.age_days(&question.region, today()),
+            date: prices.date_in(&question.region).to_string(),
             question,
         }
     }

@@ -12,11 +12,25 @@ pub struct Ledger<'a> {
     highest: Option<f64>,
     p99_ms: Option<f64>,
     all_throttled: u64,
+    /// The last look: units asked for and its p99.
+    latest: (f64, Option<f64>),
+    /// The highest demand of all steps.
+    peak: Option<f64>,
 }
 
 impl<'a> Ledger<'a> {
     pub fn new(price: Option<f64>, tell: &'a mut dyn FnMut(&Step)) -> Self {
-        Self { price, steps: Vec::new(), tell, throttled: 0.0, highest: None, p99_ms: None, all_throttled: 0 }
+        Self {
+            price,
+            steps: Vec::new(),
+            tell,
+            throttled: 0.0,
+            highest: None,
+            p99_ms: None,
+            all_throttled: 0,
+            latest: (0.0, None),
+            peak: None,
+        }
     }
 
     /// Ends the present step and begins the next.
@@ -39,10 +53,26 @@ impl<'a> Ledger<'a> {
     /// Takes what was seen for a while: demand in units, requests throttled, and the p99 where it is known.
     pub fn saw(&mut self, rate: f64, throttled: f64, p99_ms: Option<f64>) {
         self.throttled += throttled;
+        self.latest = (rate, p99_ms);
+        self.peak = Some(self.peak.unwrap_or(0.0).max(rate));
         self.highest = Some(self.highest.unwrap_or(0.0).max(rate));
         if let Some(p99) = p99_ms {
             self.p99_ms = Some(self.p99_ms.unwrap_or(0.0).max(p99));
         }
+    }
+
+    pub fn latest(&self) -> (f64, Option<f64>) {
+        self.latest
+    }
+
+    /// The highest demand so far.
+    pub fn highest(&self) -> Option<f64> {
+        self.peak
+    }
+
+    /// Requests throttled so far.
+    pub fn throttled(&self) -> f64 {
+        self.all_throttled as f64 + self.throttled
     }
 
     fn close(&mut self) {

@@ -1,6 +1,7 @@
 //! The plan of a way down: which knob, from where, how fast, and what must not be touched; read from TOML and checked.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,12 @@ use crate::toml_file::{self, TomlError};
 /// The largest capacity anybody means; what is above is a slip of the finger.
 const MOST: u64 = 10_000_000;
 
+/// The plans that are part of this program; the first is meant where none is named.
+const BUILT_IN: [(&str, &str); 2] = [
+    ("cost-descend", include_str!("../../scenarios/cost-descend.toml")),
+    ("cost-replicas", include_str!("../../scenarios/cost-replicas.toml")),
+];
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KnobKind {
@@ -20,6 +27,8 @@ pub enum KnobKind {
     Personalize,
     Replicas,
     Command,
+    /// The table of the local stack, behind its limiter, on played demand.
+    Local,
 }
 
 impl KnobKind {
@@ -29,6 +38,7 @@ impl KnobKind {
             Self::Personalize => "personalize",
             Self::Replicas => "replicas",
             Self::Command => "command",
+            Self::Local => "local",
         }
     }
 }
@@ -41,6 +51,32 @@ struct File {
     peak: Vec<PeakRow>,
     command: Option<Command>,
     meter: Option<MeterRow>,
+    proof: Option<ProofRow>,
+    guard: Option<GuardRow>,
+    local: Option<LocalRow>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProofRow {
+    /// A program that loads the target as the coming peak will; 0 proves the step.
+    run: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GuardRow {
+    /// A program that ends with 0 while there is no incident.
+    incident: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct LocalRow {
+    play: Option<String>,
+    days: Option<u32>,
+    peak: Option<f64>,
+    seed: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -113,6 +149,17 @@ pub struct Cluster {
     pub ca_file: Option<PathBuf>,
 }
 
+/// The demand that is played on the local stack, where no trace is given.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Played {
+    /// How long the whole of it takes at least.
+    pub play: Duration,
+    pub days: u32,
+    /// Reads a second of an ordinary evening.
+    pub peak: f64,
+    pub seed: u64,
+}
+
 /// An announced evening: no step down before or in it, and up in time where its demand is known.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Peak {
@@ -157,11 +204,34 @@ pub struct Plan {
     pub endpoint_url: Option<String>,
     /// Pages that count demand in the place of the knob's own meter.
     pub meter: Vec<String>,
+    /// A program that proves a step before it is taken.
+    pub proof: Option<Vec<String>>,
+    /// A program that ends with 0 while there is no incident.
+    pub incident: Option<Vec<String>>,
+    pub local: Played,
+    /// Whether the plan has a [local] table.
+    pub plays: bool,
 }
 
 impl Plan {
+    /// Opens a file if there is one of this name, else the plan that is built in.
     pub fn open(path: &Path) -> Result<Self, CostError> {
+        let asked = path.to_string_lossy();
+        let asked = asked.trim_start_matches("scenarios/").trim_end_matches(".toml");
+        if let Some((name, text)) = BUILT_IN.iter().find(|(name, _)| *name == asked && !path.is_file()) {
+            return Self::parse(&format!("scenarios/{name}.toml"), text);
+        }
         Self::parse(&path.display().to_string(), &toml_file::text(path)?)
+    }
+
+    pub fn built_in() -> Result<Self, CostError> {
+        let [(name, text), ..] = BUILT_IN;
+        Self::parse(&format!("scenarios/{name}.toml"), text)
+    }
+
+    /// Whether it turns the local stack, on played demand.
+    pub fn is_local(&self) -> bool {
+        self.knob == KnobKind::Local || self.knob == KnobKind::Replicas && self.plays
     }
 
     pub fn parse(name: &str, text: &str) -> Result<Self, CostError> {
@@ -224,9 +294,37 @@ impl Plan {
             }),
             endpoint_url: d.endpoint_url,
             meter: file.meter.map(|m| m.pages).unwrap_or_default(),
+            proof: program("proof", "run", file.proof.map(|p| p.run)).map_err(&bad)?,
+            incident: program("guard", "incident", file.guard.map(|g| g.incident)).map_err(&bad)?,
+            plays: file.local.is_some(),
+            local: played(&file.local.unwrap_or_default()).map_err(&bad)?,
         };
         Ok(plan)
     }
+}
+
+fn program(table: &str, key: &str, words: Option<Vec<String>>) -> Result<Option<Vec<String>>, String> {
+    match words {
+        Some(words) if words.is_empty() => Err(format!("[{table}] {key} is empty; it names a program and its words")),
+        words => Ok(words),
+    }
+}
+
+fn played(row: &LocalRow) -> Result<Played, String> {
+    let play = row.play.as_deref().unwrap_or("110s");
+    let played = Played {
+        play: parse_duration(play).map_err(|e| format!("[local] play: {e}"))?,
+        days: row.days.unwrap_or(14),
+        peak: row.peak.unwrap_or(500.0),
+        seed: row.seed.unwrap_or(7),
+    };
+    if !(1..=366).contains(&played.days) {
+        return Err(format!("[local] days is {}; from 1 to 366", played.days));
+    }
+    if !(played.peak > 0.0 && played.peak <= 100_000.0) {
+        return Err(format!("[local] peak is {}; reads a second above 0, at most 100000", played.peak));
+    }
+    Ok(played)
 }
 
 fn peak(row: &PeakRow, unit: &Unit) -> Result<Peak, String> {
@@ -251,6 +349,16 @@ mod tests {
     use super::*;
 
     const SMALL: &str = "[descend]\nknob = \"dynamodb\"\nunit = \"rcu\"\nstart = 900\nfloor = 1\nhold = \"24h\"\n";
+
+    #[test]
+    fn the_plans_that_are_built_in_read_and_open_by_either_name() {
+        for (name, _) in BUILT_IN {
+            let one = Plan::open(Path::new(name)).expect("opens");
+            assert_eq!(one, Plan::open(Path::new(&format!("scenarios/{name}.toml"))).expect("opens"));
+            assert!(one.is_local(), "{name} is seen on this machine");
+        }
+        assert!(Plan::open(Path::new("scenarios/cost-nothing.toml")).is_err());
+    }
 
     #[test]
     fn the_shortest_plan_reads() {

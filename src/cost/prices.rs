@@ -1,11 +1,12 @@
 //! The price list: dated rows with their source, by item and region; what is not in it is unknown, never zero.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use super::error::CostError;
+use crate::durable;
 use crate::toml_file::{self, TomlError};
 
 const SHIPPED: &str = include_str!("prices.toml");
@@ -25,9 +26,12 @@ pub struct Price {
     /// Whether it was not read at the source itself.
     #[serde(default)]
     pub guess: bool,
+    /// The day it was read, where that is not the file's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub date: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     date: String,
@@ -43,26 +47,58 @@ pub struct Prices {
 }
 
 impl Prices {
-    /// The list that is part of this program, with the rows of the user's file before it.
-    pub fn open(own: Option<&Path>) -> Result<Self, CostError> {
-        let shipped = Self::parse("the shipped prices", SHIPPED)?;
-        let Some(path) = own else { return Ok(shipped) };
-        let mut list = Self::parse(&path.display().to_string(), &toml_file::text(path)?)?;
-        let known = |row: &Price| list.rows.iter().any(|r| r.item == row.item && r.region == row.region);
-        let rest: Vec<Price> = shipped.rows.into_iter().filter(|row| !known(row)).collect();
-        if !rest.is_empty() {
-            // The age shown is that of the oldest row that may be used.
-            list.date = list.date.min(shipped.date);
+    /// The shipped list, before it what an update has fetched, before both the user's own file.
+    pub fn open(own: Option<&Path>, updated: &Path) -> Result<Self, CostError> {
+        let mut list = Self::parse("the shipped prices", SHIPPED)?;
+        let fetched = Some(updated).filter(|path| path.is_file());
+        for path in fetched.into_iter().chain(own) {
+            list = Self::parse(&path.display().to_string(), &toml_file::text(path)?)?.before(list);
         }
-        list.rows.extend(rest);
         Ok(list)
+    }
+
+    /// Where an update keeps what it fetched.
+    pub fn updated(home: &Path) -> PathBuf {
+        home.join("cost").join("prices.toml")
+    }
+
+    fn before(mut self, other: Self) -> Self {
+        let known = |row: &Price| self.rows.iter().any(|r| r.item == row.item && r.region == row.region);
+        let rest: Vec<Price> = other.rows.into_iter().filter(|row| !known(row)).collect();
+        if !rest.is_empty() {
+            // The age of the whole is that of its oldest row.
+            self.date = self.date.min(other.date);
+        }
+        self.rows.extend(rest);
+        self
+    }
+
+    /// Puts fetched rows before those that an earlier update has kept, and keeps them all.
+    pub fn keep(path: &Path, rows: Vec<Price>, today: Date) -> Result<(), CostError> {
+        let name = path.display().to_string();
+        let fresh = Self { name: name.clone(), date: today, rows };
+        let all = if path.is_file() { fresh.before(Self::parse(&name, &toml_file::text(path)?)?) } else { fresh };
+        let bad = |what: String| CostError::File(TomlError::about(&name, what));
+        let file = File { date: all.date.to_string(), price: all.rows };
+        let text = toml::to_string_pretty(&file).map_err(|e| bad(e.to_string()))?;
+        let text = format!("# Fetched by `serin cost prices update`; the next update writes it anew.\n{text}");
+        let folder = path.parent().unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder)
+            .and_then(|()| durable::write(path, text.as_bytes()))
+            .map_err(|e| bad(format!("cannot be written: {e}")))
     }
 
     fn parse(name: &str, text: &str) -> Result<Self, CostError> {
         let file: File = toml_file::parse(name, text)?;
         let bad = |what: String| CostError::File(TomlError::about(name, what));
-        let date = file.date.parse().map_err(|_| bad(format!("date = `{}` is not a day (2026-11-23)", file.date)))?;
-        for row in &file.price {
+        let day = |text: &str| -> Result<Date, CostError> {
+            text.parse().map_err(|_| bad(format!("date = `{text}` is not a day (2026-11-23)")))
+        };
+        let date = day(&file.date)?;
+        let mut rows = file.price;
+        for row in &mut rows {
+            let text = row.date.get_or_insert_with(|| date.to_string()).clone();
+            day(&text)?;
             let wrong = |what: &str| bad(format!("the price of {} in {} is {what}", row.item, row.region));
             if !row.usd.is_finite() || row.usd < 0.0 {
                 return Err(wrong(&format!("{}; a price is a number from 0 on", row.usd)));
@@ -74,7 +110,7 @@ impl Prices {
                 return Err(wrong("without a source"));
             }
         }
-        Ok(Self { name: name.to_owned(), date, rows: file.price })
+        Ok(Self { name: name.to_owned(), date, rows })
     }
 
     /// The rows of an item in a region, cheapest amount first; empty where unknown.
@@ -101,17 +137,26 @@ impl Prices {
         self.rows(item, region).iter().any(|r| r.guess)
     }
 
-    pub fn age_days(&self, today: Date) -> i64 {
-        i64::from(self.date.until(today).map_or(0, |span| span.get_days()))
+    /// The day of the oldest price of a region; of the whole list where it has none.
+    pub fn date_in(&self, region: &str) -> Date {
+        let dates = self.rows.iter().filter(|r| r.region == region).filter_map(|r| r.date.as_ref()?.parse().ok());
+        dates.min().unwrap_or(self.date)
     }
 
-    /// How old the prices are, for wherever money is shown.
-    pub fn age(&self, today: Date) -> String {
-        match self.age_days(today) {
-            d if d > OLD_DAYS => format!("prices of {}, {d} days old: look again", self.date),
-            d if d < 0 => format!("prices of {}, which is in the future", self.date),
-            d => format!("prices of {}, {d} days old", self.date),
-        }
+    pub fn age_days(&self, region: &str, today: Date) -> i64 {
+        i64::from(self.date_in(region).until(today).map_or(0, |span| span.get_days()))
+    }
+
+    /// How old the prices of a region are, for wherever money is shown.
+    pub fn age(&self, region: &str, today: Date) -> String {
+        aged(self.date_in(region), today)
+    }
+
+    /// How old one price is.
+    pub fn age_of(&self, item: &str, region: &str, today: Date) -> String {
+        let rows = self.rows(item, region);
+        let date = rows.iter().filter_map(|r| r.date.as_ref()?.parse().ok()).min();
+        aged(date.unwrap_or_else(|| self.date_in(region)), today)
     }
 
     /// Regions that have a price of this item.
@@ -120,6 +165,14 @@ impl Prices {
         regions.sort_unstable();
         regions.dedup();
         regions
+    }
+}
+
+fn aged(date: Date, today: Date) -> String {
+    match date.until(today).map_or(0, |span| i64::from(span.get_days())) {
+        d if d > OLD_DAYS => format!("prices of {date}, {d} days old: look again (`serin cost prices update`)"),
+        d if d < 0 => format!("prices of {date}, which is in the future"),
+        d => format!("prices of {date}, {d} days old"),
     }
 }
 
@@ -133,7 +186,7 @@ mod tests {
     use super::*;
 
     fn shipped() -> Prices {
-        Prices::open(None).expect("the shipped list reads")
+        Prices::open(None, Path::new("/nowhere")).expect("the shipped list reads")
     }
 
     #[test]
@@ -161,9 +214,35 @@ mod tests {
     }
 
     #[test]
+    fn what_was_fetched_comes_before_what_was_shipped_and_keeps_its_own_age() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = Prices::updated(dir.path());
+        let row = |item: &str, usd: f64| Price {
+            item: item.to_owned(),
+            region: "eu-west-3".to_owned(),
+            above: 0.0,
+            usd,
+            source: "the list".to_owned(),
+            guess: false,
+            date: Some("2027-01-01".to_owned()),
+        };
+        let today: Date = "2027-01-01".parse().expect("a day");
+        Prices::keep(&path, vec![row("dynamodb.rcu-hour", 0.5)], today).expect("kept");
+        Prices::keep(&path, vec![row("s3.gb-month", 0.25)], today).expect("kept");
+        let prices = Prices::open(None, &path).expect("reads");
+        assert_eq!(prices.one("dynamodb.rcu-hour", "eu-west-3"), Some(0.5), "an earlier update is kept");
+        assert_eq!(
+            (prices.one("s3.gb-month", "eu-west-3"), prices.one("dynamodb.rcu-hour", "us-east-1")),
+            (Some(0.25), Some(0.000_13))
+        );
+        assert_eq!(prices.age_of("s3.gb-month", "eu-west-3", today), "prices of 2027-01-01, 0 days old");
+        assert!(prices.age("eu-west-3", today).contains("2026-11-23"), "its WCU is still the shipped one");
+    }
+
+    #[test]
     fn age_is_counted_in_days() {
         let prices = shipped();
-        assert_eq!(prices.age_days("2027-01-02".parse().expect("a day")), 40);
-        assert!(prices.age("2028-01-02".parse().expect("a day")).contains("look again"));
+        assert_eq!(prices.age_days("us-east-1", "2027-01-02".parse().expect("a day")), 40);
+        assert!(prices.age("us-east-1", "2028-01-02".parse().expect("a day")).contains("look again"));
     }
 }

@@ -7,6 +7,7 @@ use super::error::CostError;
 use super::ledger::Ledger;
 use super::plan::Plan;
 use super::step::Step;
+use super::told::Ahead;
 use crate::judge::verdict::Verdict;
 use crate::serve::limiter::Limiter;
 
@@ -35,8 +36,10 @@ pub struct Walk {
     pub unit_hours: f64,
     /// Requests that were seen.
     pub requests: f64,
-    /// Verdict and reason of a way down that really ended; a simulated one is judged by its numbers.
+    /// Verdict and reason of a way down that ended by itself; one whose time is over is judged by its numbers.
     pub ended: Option<(Verdict, String)>,
+    pub simulated: bool,
+    pub ahead: Vec<Ahead>,
 }
 
 /// Walks `demand` down by `plan`; `tell` hears each step when it begins and once more when it has ended.
@@ -86,7 +89,7 @@ impl<'a> World<'a> {
             ledger,
             broke_at: None,
             decided: now,
-            walk: Walk::default(),
+            walk: Walk { simulated: true, ..Walk::default() },
             planner: Planner::new(plan, now),
         }
     }
@@ -139,6 +142,7 @@ impl<'a> World<'a> {
     }
 
     fn end(self, from: f64, until: f64) -> Walk {
+        let ahead = self.planner.ahead(until, self.ledger.highest());
         let (steps, throttled) = self.ledger.end();
         Walk {
             steps,
@@ -149,6 +153,7 @@ impl<'a> World<'a> {
             incidents: self.planner.incidents(),
             from,
             until,
+            ahead,
             ..self.walk
         }
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::page::{Block, Heat, Lines, Page, Section, Series, Table, Tone, Unit};
 use super::record::Record;
+use super::way;
 use crate::judge::verdict::Verdict;
 use crate::load::summary::{Judged, LoadSummary, Quantiles};
 use crate::run::bands;
@@ -33,6 +34,9 @@ pub fn page(record: &Record) -> Page {
         page.sections.push(latency(load, record.story.load.as_ref()));
         page.sections.extend(record.story.load.as_ref().map(over_time));
         page.sections.extend(errors(load, record.story.load.as_ref()));
+    } else if let Some((gist, sections)) = way::sections(record) {
+        page.gist = gist;
+        page.sections.extend(sections);
     } else if let Some(ended) = &record.story.ended {
         let blocks = ended.lines.iter().map(|l| Block::Text(l.clone())).collect();
         page.sections.push(Section { title: "What came of it".to_owned(), first: true, blocks });

@@ -29,6 +29,7 @@ pub enum Block {
     Table(Table),
     Heat(Heat),
     Lines(Lines),
+    Curve(Curve),
 }
 
 #[derive(Clone, Debug, Default)]
@@ -86,10 +87,30 @@ pub struct Lines {
     pub unit: Unit,
 }
 
+/// One value against another, the seen and the guessed apart.
+#[derive(Clone, Debug)]
+pub struct Curve {
+    pub caption: String,
+    pub told: String,
+    /// What is counted along the bottom; the highest stands at the left.
+    pub along: String,
+    pub points: Vec<Point>,
+    pub limit: Option<f64>,
+    pub unit: Unit,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Point {
+    pub x: f64,
+    pub y: f64,
+    pub guess: bool,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     Millis,
     PerSecond,
+    Share,
 }
 
 #[derive(Clone, Debug)]

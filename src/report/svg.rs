@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use maud::{Markup, html};
 
-use super::page::{Heat, Lines, Unit};
+use super::page::{Curve, Heat, Lines, Unit};
 use crate::stats::units::{Millis, Rps, clock};
 
 const WIDTH: f64 = 860.0;
@@ -53,6 +53,58 @@ pub fn heat(heat: &Heat) -> Markup {
     }
 }
 
+fn shown(unit: Unit, v: f64) -> String {
+    match unit {
+        Unit::Millis => Millis(v).to_string(),
+        Unit::PerSecond => Rps(v.round()).to_string(),
+        Unit::Share => format!("{:.0} %", v * 100.0),
+    }
+}
+
+/// Returns points, the highest x at the left: full where seen, hollow where guessed.
+pub fn curve(curve: &Curve) -> Markup {
+    let xs = || curve.points.iter().map(|p| p.x);
+    let (most, least) = (xs().fold(f64::MIN, f64::max), xs().fold(f64::MAX, f64::min));
+    let highest = curve.points.iter().map(|p| p.y).chain(curve.limit).fold(0.0, f64::max);
+    let top = if highest > 0.0 { highest * 1.15 } else { 1.0 };
+    let wide = WIDTH - LEFT - 60.0;
+    let x = |v: f64| LEFT + 20.0 + if most > least { (most - v) / (most - least) * wide } else { 0.0 };
+    let y = |v: f64| HEIGHT - v / top * (HEIGHT - 8.0);
+    let mut free = f64::MIN;
+    let labelled: Vec<(f64, String)> = curve
+        .points
+        .iter()
+        .filter_map(|p| {
+            let at = x(p.x);
+            (at >= free).then(|| {
+                free = at + 44.0;
+                (at, format!("{:.0}", p.x))
+            })
+        })
+        .collect();
+    html! {
+        svg viewBox=(format!("0 0 {WIDTH:.0} {:.0}", HEIGHT + FOOT)) role="img" aria-label=(format!("{}. {}", curve.caption, curve.told)) {
+            @for share in [0.0, 0.5, 1.0] {
+                @let value = highest * share;
+                text x=(LEFT - 6.0) y=(y(value) + 4.0) text-anchor="end" { (shown(curve.unit, value)) }
+                line class="grid" x1=(LEFT) x2=(WIDTH) y1=(y(value)) y2=(y(value)) {}
+            }
+            @if let Some(limit) = curve.limit {
+                line class="limit" x1=(LEFT) x2=(WIDTH) y1=(y(limit)) y2=(y(limit)) {}
+                text class="limit-label" x=(WIDTH - 4.0) y=(y(limit) - 4.0) text-anchor="end" { "limit " (shown(curve.unit, limit)) }
+            }
+            @for point in &curve.points {
+                circle class=(if point.guess { "guess" } else { "held" }) cx=(x(point.x)) cy=(y(point.y)) r="4" {}
+            }
+            line class="axis" x1=(LEFT) x2=(WIDTH) y1=(HEIGHT) y2=(HEIGHT) {}
+            @for (at, text) in &labelled {
+                text x=(at) y=(HEIGHT + 14.0) text-anchor="middle" { (text) }
+            }
+            text x=(WIDTH - 4.0) y=(HEIGHT + 14.0) text-anchor="end" { (curve.along) }
+        }
+    }
+}
+
 /// Returns lines over time; a gap in the data is a gap in the line.
 pub fn lines(lines: &Lines) -> Markup {
     let count = lines.series.iter().map(|s| s.values.len()).max().unwrap_or(0).max(1);
@@ -61,10 +113,7 @@ pub fn lines(lines: &Lines) -> Markup {
     let most = if highest > 0.0 { highest * 1.1 } else { 1.0 };
     let x = |i: usize| LEFT + (i as f64 + 0.5) * (WIDTH - LEFT) / count as f64;
     let y = |v: f64| HEIGHT - v / most * (HEIGHT - 8.0);
-    let label = |v: f64| match lines.unit {
-        Unit::Millis => Millis(v).to_string(),
-        Unit::PerSecond => Rps(v.round()).to_string(),
-    };
+    let label = |v: f64| shown(lines.unit, v);
     html! {
         svg viewBox=(format!("0 0 {WIDTH:.0} {:.0}", HEIGHT + FOOT)) role="img" aria-label=(format!("{}. {}", lines.caption, lines.told)) {
             @for share in [0.0, 0.5, 1.0] {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::summary::Summary;
 use crate::canary::told::{Road, View};
-use crate::cost::step::Step;
+use crate::cost::{self, step::Step};
 use crate::load::tick::{LoadPlan, Tick};
 use crate::stats::progress::Progress;
 
@@ -28,6 +28,10 @@ pub enum Event {
     Tick(Box<Tick>),
     /// A step of the way down, when it begins and once more when it has ended (same `at`).
     CostStep(Box<Step>),
+    /// The way down that is going to be walked.
+    CostRoad(Box<cost::told::Road>),
+    /// Where it stands, a look each.
+    CostView(Box<cost::told::View>),
     /// The stages that a canary is going to walk.
     CanaryRoad(Box<Road>),
     /// Where it stands, a look each.

@@ -7,6 +7,8 @@ use serde_json::Value;
 use super::columns::Columns;
 use super::event::{Began, Event, Happened};
 use super::summary::Summary;
+use crate::cost::step::Step;
+use crate::cost::told::{Road, View};
 use crate::judge::objective::Objective;
 use crate::load::fold::{Ending, Fold};
 use crate::load::summary::LoadSummary;
@@ -27,8 +29,27 @@ pub struct Story {
     /// The time line, oldest first.
     pub happened: VecDeque<Happened>,
     pub load: Option<LoadStory>,
+    pub cost: Option<CostStory>,
     /// `None` while it runs, and for ever when it was killed.
     pub ended: Option<Summary>,
+}
+
+/// A way down as far as it has come.
+#[derive(Clone, Debug, Default)]
+pub struct CostStory {
+    pub road: Road,
+    pub steps: Vec<Step>,
+    pub view: Option<View>,
+}
+
+impl CostStory {
+    /// Takes a step when it begins, and in its place when it has ended.
+    fn step(&mut self, step: &Step) {
+        match self.steps.last_mut().filter(|s| s.at == step.at && s.capacity == step.capacity) {
+            Some(last) => last.clone_from(step),
+            None => self.steps.push(step.clone()),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -59,8 +80,10 @@ impl Story {
             Event::Happened(happened) => keep(&mut self.happened, happened.clone()),
             Event::LoadPlan(plan) => self.load = Some(LoadStory::new(plan)),
             Event::Tick(tick) => self.load.get_or_insert_with(|| LoadStory::new(&LoadPlan::default())).hear(tick),
-            // The way down tells each step in words too; its own screen will want the figures.
-            Event::CostStep(_) | Event::CanaryRoad(_) | Event::CanaryView(_) => {}
+            Event::CostStep(step) => self.cost.get_or_insert_default().step(step),
+            Event::CostRoad(road) => self.cost.get_or_insert_default().road = (**road).clone(),
+            Event::CostView(view) => self.cost.get_or_insert_default().view = Some((**view).clone()),
+            Event::CanaryRoad(_) | Event::CanaryView(_) => {}
             Event::Ended(summary) => self.ended = Some((**summary).clone()),
         }
     }

@@ -28,6 +28,7 @@ pub mod problem;
 pub mod publish;
 pub mod recent;
 pub mod refresh;
+pub mod replicas;
 pub mod routes;
 pub mod secret;
 pub mod server;

@@ -160,7 +160,7 @@ fn told(status: ExitStatus) -> String {
 }
 
 /// Asks the kernel for `signal` when the parent dies; fails when it is dead already.
-fn end_with_parent(signal: libc::c_int) -> io::Result<()> {
+pub(super) fn end_with_parent(signal: libc::c_int) -> io::Result<()> {
     // SAFETY: both calls only read or set this process's own attributes.
     unsafe {
         if libc::prctl(libc::PR_SET_PDEATHSIG, signal) != 0 {

@@ -4,6 +4,11 @@
 
 use std::collections::BTreeMap;
 
+use serin::cost::descent::{Descent, PriceUsed};
+use serin::cost::plan::Plan;
+use serin::cost::simulate;
+use serin::cost::step::Step;
+use serin::cost::told::{Ahead, Road, View};
 use serin::judge::objective::Objective;
 use serin::load::fold::{Ending, Fold};
 use serin::load::tick::{EndpointTick, GeneratorTick, LoadPlan, StagePlan, Tick};
@@ -132,4 +137,95 @@ fn tick(second: u32, seconds: u32, bad: bool, dice: &mut Dice) -> Tick {
 
 fn happened(at: &str, source: &str, text: &str, good: Option<bool>) -> Event {
     Event::Happened(Happened { at: at.to_owned(), source: source.to_owned(), text: text.to_owned(), good })
+}
+
+/// A way down of fourteen made days as far as day `day`; the last event is its end where all of it is told.
+pub fn way(day: f64) -> Vec<Event> {
+    let plan = Plan::built_in().expect("a plan");
+    let demand = serin::cost::evening::demand(7, 14, 500.0);
+    let price = PriceUsed {
+        usd_per_unit_hour: Some(0.000_13),
+        region: "us-east-1".to_owned(),
+        from: "$ 0.00013 an hour for one rcu in us-east-1, prices of 2026-11-23, 2 days old".to_owned(),
+        guess: false,
+    };
+    let mut steps: Vec<Step> = Vec::new();
+    let walk = simulate::walk(&plan, price.usd_per_unit_hour, &demand, &mut |s| steps.push(s.clone())).expect("walks");
+    let from = demand.samples[0].from;
+    let until = demand.samples.last().expect("samples").until;
+    let end = from + day * 86_400.0;
+    let mut events = vec![
+        Event::Began(Began {
+            kind: "cost".to_owned(),
+            title: "cost-descend: the way down".to_owned(),
+            command: "serin cost descend".to_owned(),
+            at: "2026-11-23T20:25:00Z".to_owned(),
+            version: "0.1.0".to_owned(),
+            host: "box".to_owned(),
+        }),
+        Event::CostRoad(Box::new(Road {
+            plan: "cost-descend".to_owned(),
+            knob: "the table of the local stack".to_owned(),
+            unit: "rcu".to_owned(),
+            start: 900,
+            floor: 1,
+            hold_s: 86_400.0,
+            incidents: 3,
+            p99_ms: Some(120.0),
+            price: price.clone(),
+            campaign_usd_per_hour: Some(18.35),
+            from,
+            until: Some(until),
+            simulated: false,
+            wishes: Some("reports/RUN/wishes.jsonl".into()),
+        })),
+    ];
+    let mut last: Option<Step> = None;
+    for mut step in steps {
+        let at: jiff::Timestamp = step.at.parse().expect("RFC 3339");
+        if at.as_second() as f64 > end {
+            break;
+        }
+        // What a simulation cannot tell, and real answers do.
+        step.p99_ms = step.share_of_limit.map(|s| 8.0 + 40.0 * s);
+        events.push(Event::CostStep(Box::new(step.clone())));
+        last = Some(step);
+    }
+    let last = last.expect("a step");
+    let began: jiff::Timestamp = last.at.parse().expect("RFC 3339");
+    let sample = demand.samples.iter().rfind(|s| s.until <= end).expect("a sample");
+    let highest = demand.samples.iter().filter(|s| s.until <= end).map(|s| s.reads * 0.5).fold(0.0, f64::max);
+    events.push(Event::CostView(Box::new(View {
+        at: serin::cost::demand::shown(end),
+        t: end,
+        capacity: last.capacity,
+        units: sample.reads * 0.5,
+        kept: 0.97,
+        throttled: 0.0,
+        p99_ms: Some(11.4),
+        held_s: end - began.as_second() as f64,
+        incidents: 0,
+        needed: walk.needed,
+        ahead: vec![Ahead {
+            capacity: walk.final_capacity,
+            share_of_limit: Some(highest / walk.final_capacity as f64),
+        }],
+        verdict: last.verdict,
+        reason: last.reason.clone(),
+        saved_usd: Some(7.21),
+        requests: 51_204_311.0,
+        held_by_hand: false,
+    })));
+    if day >= 14.0 {
+        let descent = Descent::of(&plan, "the table of the local stack", walk, price, None, Vec::new());
+        events.push(Event::Ended(Box::new(Summary {
+            title: "900 → the cheapest".to_owned(),
+            verdict: Some(descent.verdict),
+            reason: descent.reason.clone(),
+            lines: descent.lines(),
+            document: serde_json::to_value(&descent).expect("a document"),
+            stopped: false,
+        })));
+    }
+    events
 }

@@ -1,4 +1,4 @@
-//! `serin` alone: the console in a terminal, the same evening headless without one.
+//! `serin` alone: the console in a terminal, the same evening headless without one; and any job shown like this.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,17 +9,22 @@ use crate::cli::session::Session;
 use crate::console::look::{Colour, Look};
 use crate::console::session::{self as screen, Options};
 use crate::run::error::RunError;
+use crate::run::job::Job;
 use crate::run::jobs::evening::Evening;
 
 pub fn run(session: &Session) -> Result<Exit, RunError> {
-    let job = Box::new(Evening::new(&session.home));
+    show(session, Box::new(Evening::new(&session.home)), None)
+}
+
+/// Does a job on the console where a person sits at a terminal, else headless.
+pub fn show(session: &Session, job: Box<dyn Job>, out: Option<&Path>) -> Result<Exit, RunError> {
     if !session.has_terminal() {
-        return session.headless(job, None);
+        return session.headless(job, out);
     }
-    let running = session.start(job, None)?;
+    let running = session.start(job, out)?;
     let options = Options {
         look: Look::choose(colour(session.global.color), |name| std::env::var(name).ok())?,
-        reports: Path::new("reports").to_owned(),
+        reports: out.unwrap_or(Path::new("reports")).to_owned(),
         write_reports: Arc::new(|folder| {
             // The journal and the summary are there already; a form that fails can be made again from them.
             let _ = crate::report::write_all(folder);

@@ -15,13 +15,15 @@ use crate::toml_file::nearest;
 const SCHEMAS: &str = include_str!("../topics/schemas.txt");
 const SCENARIOS: &str = include_str!("../topics/scenarios.txt");
 const OBJECTIVES: &str = include_str!("../topics/objectives.txt");
+const DESCEND: &str = include_str!("../topics/descend.txt");
 const EXIT_CODES: &str = include_str!("../topics/exit.txt");
 
-const TOPICS: [(&str, &str); 7] = [
+const TOPICS: [(&str, &str); 8] = [
     ("keys", "the keys of the console"),
     ("schemas", "what --json prints, field by field"),
     ("scenarios", "how a load is written down"),
     ("objectives", "what can be asked of a run"),
+    ("descend", "the way down, and how its plan is written"),
     ("exit codes", "what the exit code says"),
     ("man", "the manual page, as roff: serin help man > serin.1"),
     ("completions SHELL", "for bash, zsh or fish: serin help completions bash"),
@@ -29,7 +31,7 @@ const TOPICS: [(&str, &str); 7] = [
 
 /// Help on a topic or a command
 ///
-/// Topics: keys, schemas, scenarios, objectives, exit codes, man, completions bash|zsh|fish.
+/// Topics: keys, schemas, scenarios, objectives, descend, exit codes, man, completions bash|zsh|fish.
 #[derive(clap::Args)]
 #[command(after_help = "Example: serin help objectives")]
 pub struct Help {
@@ -47,6 +49,7 @@ impl Help {
             ["schemas" | "schema"] => SCHEMAS.into(),
             ["scenarios" | "scenario"] => SCENARIOS.into(),
             ["objectives" | "objective"] => OBJECTIVES.into(),
+            ["descend"] => DESCEND.into(),
             ["exit" | "exit-codes"] | ["exit", "codes" | "code"] => EXIT_CODES.into(),
             ["man"] => manual()?,
             ["completions", shell] => completions(shell)?,

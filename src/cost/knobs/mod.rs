@@ -3,6 +3,7 @@
 mod cloudwatch;
 pub mod command;
 pub mod dynamodb;
+pub mod local;
 pub mod metered;
 pub mod personalize;
 pub mod replicas;
@@ -22,7 +23,8 @@ pub fn open(plan: &Plan) -> Result<Box<dyn Knob>, KnobError> {
     };
     let unnamed = |key: &str, example: &str| {
         let what = format!("knob = \"{}\" turns nothing yet: the plan needs {key} = \"{example}\"", plan.knob.name());
-        KnobError::Unfit(format!("{what}, or a [command] table with programs that set, read and meter it"))
+        let practice = "; knob = \"local\", or replicas with a [local] table, practise on the local stack";
+        KnobError::Unfit(format!("{what}, or a [command] table with programs that set, read and meter it{practice}"))
     };
     let knob: Box<dyn Knob> = match plan.knob {
         KnobKind::Dynamodb => {
@@ -44,6 +46,7 @@ pub fn open(plan: &Plan) -> Result<Box<dyn Knob>, KnobError> {
             Box::new(replicas::Deployment::open(cluster)?)
         }
         KnobKind::Command => return Err(unnamed("[command]", "..")),
+        KnobKind::Local => return Err(KnobError::Unfit("the local stack is turned by `local::Local`".to_owned())),
     };
     if plan.meter.is_empty() {
         return Ok(knob);

@@ -56,6 +56,12 @@ fn piece(block: &Block) -> Markup {
         Block::Heat(heat) => html! {
             figure { (svg::heat(heat)) figcaption { (heat.caption) ". " (heat.told) } }
         },
+        Block::Curve(curve) => html! {
+            figure {
+                (svg::curve(curve))
+                figcaption { (curve.caption) ": ● held, ○ guess · " (curve.told) }
+            }
+        },
         Block::Lines(lines) => html! {
             figure {
                 (svg::lines(lines))

@@ -42,6 +42,7 @@ fn block(block: &Block, lines: &mut Vec<String>) {
         Block::Table(t) => table(t, lines),
         Block::Heat(h) => lines.push(text(&h.told)),
         Block::Lines(l) => lines.push(text(&l.told)),
+        Block::Curve(c) => lines.push(text(&c.told)),
     }
 }
 

@@ -230,6 +230,17 @@ pub fn find(home: &Path, reports: &Path, asked: &str) -> Result<(Place, Past), R
     Ok((place, past))
 }
 
+/// Returns who walks a canary at the moment, of whatever target.
+pub fn any_walked(home: &Path) -> Option<String> {
+    let locks = std::fs::read_dir(home.join("canary")).ok()?.flatten().map(|e| e.path());
+    locks.filter(|path| path.extension().is_some_and(|e| e == "lock")).find_map(|path| {
+        match Lock::take(&path, "a look") {
+            Err(LockError::Held { holder, .. }) => Some(holder),
+            _ => None,
+        }
+    })
+}
+
 /// Whether somebody walks this target at the moment.
 pub fn is_walked(home: &Path, target: &str) -> Result<bool, RunError> {
     match Lock::take(&Meeting::of(home, target).lock(), "a look") {

@@ -2,18 +2,31 @@
 
 use std::time::Duration;
 
+use super::{canary_walk, evening};
 use crate::cost::demand::Demand;
 use crate::cost::descent::{Descent, PriceUsed};
 use crate::cost::drive::{Drive, Place};
 use crate::cost::error::CostError;
-use crate::cost::knob::KnobError;
-use crate::cost::plan::Plan;
+use crate::cost::knob::{Knob, KnobError};
+use crate::cost::knobs::local::{self, Local};
+use crate::cost::plan::{KnobKind, Plan};
 use crate::cost::step::{Step, StepVerdict};
-use crate::cost::{knobs, rule, simulate};
+use crate::cost::told::{self, Road};
+use crate::cost::{self, knobs, rule, simulate};
+use crate::judge::verdict::Verdict;
+use crate::load::dress::Tokens;
+use crate::program;
 use crate::run::error::RunError;
 use crate::run::event::{Event, Happened};
 use crate::run::job::{Desk, Job};
+use crate::run::past;
 use crate::run::summary::Summary;
+use crate::serve::{secret, stack};
+
+/// The longest that a program may take to say whether there is an incident.
+const ANSWER: Duration = Duration::from_secs(20);
+/// A check that found something forbids steps down for so long, unless a later one found nothing.
+const INCIDENT_S: i64 = 3_600;
 
 /// Walks recorded demand behind the limiter's model.
 #[derive(Debug)]
@@ -39,6 +52,13 @@ impl Job for Simulate {
     }
 
     fn run(self: Box<Self>, desk: &Desk) -> Result<Summary, RunError> {
+        let samples = &self.demand.samples;
+        desk.tell(Event::CostRoad(Box::new(Road {
+            from: samples.first().map_or(0.0, |s| s.from),
+            until: samples.last().map(|s| s.until),
+            simulated: true,
+            ..road(&self.plan, &self.price)
+        })));
         let mut steps: Vec<Step> = Vec::new();
         let walk =
             simulate::walk(&self.plan, self.price.usd_per_unit_hour, &self.demand, &mut |s| steps.push(s.clone()));
@@ -50,12 +70,14 @@ impl Job for Simulate {
     }
 }
 
-/// Steps down for real.
+/// Steps down for real: a table of AWS, replicas, a program's knob, or the table of the local stack on played demand.
 pub struct Descend {
     pub plan: Plan,
-    /// Recorded demand up to now, for the planner to begin with.
-    pub history: Option<Demand>,
+    /// Recorded demand: up to now, for the planner to begin with; with the local stack, what is played on it.
+    pub demand: Option<Demand>,
     pub price: PriceUsed,
+    /// The same demand by a campaign, dollars an hour.
+    pub campaign_usd_per_hour: Option<f64>,
 }
 
 impl Job for Descend {
@@ -72,28 +94,128 @@ impl Job for Descend {
     }
 
     fn run(self: Box<Self>, desk: &Desk) -> Result<Summary, RunError> {
+        if self.plan.is_local() {
+            return self.local(desk);
+        }
         let knob = knobs::open(&self.plan).map_err(RunError::misuse)?;
-        let unit = self.plan.unit.name.clone();
+        let place = Place::of(&desk.home, &self.plan);
+        let history = self.demand.clone();
+        self.walk(desk, knob, place, history)
+    }
+}
+
+impl Descend {
+    /// On this machine: the platform is made where there is none, the stack started where none is up.
+    fn local(&self, desk: &Desk) -> Result<Summary, RunError> {
+        let running = stack::running(&desk.home)?;
+        let own = match &running {
+            Some(_) => None,
+            None => {
+                let platform = evening::ready(desk)?;
+                desk.tell(Event::phase("starting the stack"));
+                Some(evening::start(&platform, desk)?)
+            }
+        };
+        let url = own.as_ref().map(|up| up.state.api_url.clone()).or(running.map(|r| r.api_url)).unwrap_or_default();
+        desk.say(format!("the stack is up at {url}"));
+        let walked = self.play(desk, url);
+        if let Some(up) = own {
+            up.down()?;
+        }
+        walked
+    }
+
+    fn play(&self, desk: &Desk, url: String) -> Result<Summary, RunError> {
+        let demand = self.demand.clone().unwrap_or_else(|| {
+            let made = &self.plan.local;
+            cost::evening::demand(made.seed, made.days, made.peak)
+        });
+        let tokens = Tokens::hs256(secret::ensure(&desk.home)?.as_bytes());
+        let (each, start, play) = (self.plan.unit.units_a_request(), self.plan.start, self.plan.local.play);
+        desk.tell(Event::phase("playing the days"));
+        let replicas = (self.plan.knob == KnobKind::Replicas).then(|| stack::spec(&desk.home)).transpose()?;
+        let knob = Local::open(local::Place { url, tokens, replicas }, demand, each, start, play);
+        let knob = knob.map_err(RunError::cannot_tell)?;
+        // A played time has no second life: its journal belongs to its run.
+        let folder = desk.folder.clone().unwrap_or_else(|| desk.home.join("cost"));
+        let place = Place { journal: folder.join("way.journal"), lock: desk.home.join("cost/local.lock") };
+        self.walk(desk, Box::new(knob), place, None)
+    }
+
+    fn walk(
+        &self,
+        desk: &Desk,
+        knob: Box<dyn Knob>,
+        place: Place,
+        history: Option<Demand>,
+    ) -> Result<Summary, RunError> {
+        let (plan, unit) = (&self.plan, self.plan.unit.name.clone());
         let mut name = knob.name();
-        if let Some(history) = &self.history {
+        let wishes = desk.folder.as_ref().map(|f| f.join(told::WISHES));
+        let road = Road {
+            from: knob.now(),
+            until: knob.rhythm().until,
+            knob: name.clone(),
+            wishes: wishes.clone(),
+            campaign_usd_per_hour: self.campaign_usd_per_hour,
+            ..road(plan, &self.price)
+        };
+        desk.tell(Event::CostRoad(Box::new(road)));
+        if let Some(history) = &history {
             name = format!("{name}, after {}", history.name);
         }
-        let mut notes = self.history.as_ref().map_or_else(Vec::new, |h| h.notes.clone());
-        notes.push(format!("journal: {}", Place::of(&desk.home, &self.plan).journal.display()));
+        let mut notes = history.as_ref().map_or_else(Vec::new, |h| h.notes.clone());
+        notes.push(format!("journal: {}", place.journal.display()));
+        let incident = plan.incident.clone();
         let drive = Drive {
             knob,
-            place: Place::of(&desk.home, &self.plan),
-            history: self.history,
+            place,
+            history,
             price: self.price.usd_per_unit_hour,
             stop: desk.stop.clone(),
             tell: &mut |step| step_told(desk, step, &unit),
             say: &mut |text| desk.say(text),
-            plan: self.plan.clone(),
+            show: &mut |view| desk.tell(Event::CostView(Box::new(view))),
+            busy: &mut || busy(desk, incident.as_deref()),
+            wishes,
+            plan: plan.clone(),
         };
         let walk = drive.run().map_err(error)?;
-        let descent = Descent::of(&self.plan, &name, walk, self.price, None, notes);
+        let descent = Descent::of(plan, &name, walk, self.price.clone(), None, notes);
         summary(&descent, desk.stop.requested())
     }
+}
+
+fn road(plan: &Plan, price: &PriceUsed) -> Road {
+    Road {
+        plan: stem(plan),
+        knob: plan.knob.name().to_owned(),
+        unit: plan.unit.name.clone(),
+        start: plan.start,
+        floor: plan.floor,
+        hold_s: plan.hold_s,
+        incidents: plan.incidents,
+        p99_ms: plan.p99_ms,
+        price: price.clone(),
+        ..Road::default()
+    }
+}
+
+/// What else goes on that forbids a step down: a canary that is being walked, an incident.
+fn busy(desk: &Desk, incident: Option<&[String]>) -> Option<String> {
+    if let Some(holder) = canary_walk::any_walked(&desk.home) {
+        return Some(format!("a canary is being walked ({holder})"));
+    }
+    if let Some(words) = incident
+        && let Err(why) = program::run(words, &[], ANSWER)
+    {
+        return Some(format!("there is an incident, or nobody can tell: {} {why}", words.join(" ")));
+    }
+    let reports = desk.folder.as_deref()?.parent()?;
+    let last = past::list(reports).ok()?.into_iter().find(|run| run.began.kind == "check")?;
+    let at: jiff::Timestamp = last.began.at.parse().ok()?;
+    let recent = jiff::Timestamp::now().as_second() - at.as_second() < INCIDENT_S;
+    (recent && last.verdict == Some(Verdict::No)).then(|| format!("the check of {at} found something: {}", last.reason))
 }
 
 fn error(e: CostError) -> RunError {

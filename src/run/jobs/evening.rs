@@ -80,6 +80,15 @@ impl Job for Evening {
     }
 }
 
+/// Returns the folder of the demo platform, made now if this is its first use.
+pub fn ready(desk: &Desk) -> Result<PathBuf, RunError> {
+    let platform = desk.home.join("demo");
+    if !platform.is_dir() {
+        make(&platform, desk)?;
+    }
+    Ok(platform)
+}
+
 /// Makes the platform beside its place and moves it there whole.
 fn make(place: &Path, desk: &Desk) -> Result<(), RunError> {
     let io = |e: std::io::Error| RunError::cannot_tell(format!("{}: {e}", place.display()));
@@ -146,7 +155,8 @@ fn part(job: impl Job + 'static, desk: &Desk) -> Result<(), RunError> {
     if desk.stop.requested() { Err(RunError::Stopped) } else { Ok(()) }
 }
 
-fn start(platform: &Path, desk: &Desk) -> Result<StackHandle, RunError> {
+/// Starts the local stack on a platform.
+pub fn start(platform: &Path, desk: &Desk) -> Result<StackHandle, RunError> {
     let spec = StackSpec {
         home: desk.home.clone(),
         items: platform.join("items.catalogue"),
