@@ -16,6 +16,10 @@ use crate::serve::limiter::Limiter;
 
 /// A bucket that lasts no longer than this at the present rate is as good as empty: up.
 pub const REACT_S: f64 = 75.0;
+/// A bucket with less than so many seconds of the present demand has nothing for a surge: up, unless it fills again soon.
+const SURGE_S: f64 = 5.0;
+/// With this much above demand it does.
+const FILLS: f64 = 0.1;
 const DAY_S: f64 = 86_400.0;
 /// A step that the knob refuses is asked for again after this long.
 const PUT_OFF_S: f64 = 3_600.0;
@@ -136,12 +140,24 @@ impl Planner {
     /// The earliest moment at which `guard` could ask for more, if demand stays as it is.
     pub fn alarm_in(&self, rate: f64) -> f64 {
         if self.plan.burst_s > REACT_S {
-            (self.bucket.lasts(rate) - REACT_S).max(0.0)
+            let dry = (self.bucket.lasts(rate) - REACT_S).max(0.0);
+            let spare = self.bucket.level() - SURGE_S * rate;
+            let more = rate - self.capacity as f64;
+            let thin = if self.fills(rate) || spare > 0.0 && more <= 0.0 {
+                f64::INFINITY
+            } else {
+                spare.max(0.0) / more.max(1e-9)
+            };
+            dry.min(thin)
         } else if rate * (1.0 + LEAST_ABOVE) > self.capacity as f64 {
             0.0 // nothing is kept for a surge: being near is the alarm
         } else {
             f64::INFINITY
         }
+    }
+
+    fn fills(&self, rate: f64) -> bool {
+        self.capacity as f64 >= rate * (1.0 + FILLS)
     }
 
     /// Looks at the last few seconds: `rate` was asked and `throttled` requests were refused.
@@ -153,10 +169,18 @@ impl Planner {
         if self.alarm_in(rate) > 1e-6 {
             return None;
         }
-        let above = if self.plan.burst_s > REACT_S { LEAST_ABOVE } else { self.headroom(now) };
+        let thin = self.bucket.level() <= SURGE_S * rate + 1e-6;
+        let above = if self.plan.burst_s <= REACT_S {
+            self.headroom(now)
+        } else if thin {
+            FILLS
+        } else {
+            LEAST_ABOVE
+        };
         let to = ((rate * (1.0 + above)).ceil() as u64).max(self.needed(now));
         let lasts = match self.bucket.lasts(rate) {
             s if s.is_finite() => format!("what is kept for surges lasts {s:.0} s more"),
+            _ if self.plan.burst_s > REACT_S => "next to nothing is kept for a surge".to_owned(),
             _ => "that is too near".to_owned(),
         };
         let reason =

@@ -378,7 +378,7 @@ impl Way<'_> {
             held_s: now - self.since,
             incidents: self.planner.incidents(),
             needed: self.planner.needed(now),
-            ahead: self.planner.ahead(now, self.ledger.highest()),
+            ahead: self.planner.ahead(now, self.ledger.peak()),
             verdict: self.standing.0,
             reason: self.standing.1.clone(),
             saved_usd: self.price.map(|p| p * (self.plan.start as f64 * hours - self.walk.unit_hours)),
@@ -687,7 +687,7 @@ impl Way<'_> {
         let capacity = self.planner.capacity();
         let reason = ended.as_ref().map_or("the time that was to be walked is over", |e| &e.1).to_owned();
         self.write(&Record::Ended { at: now, reason })?;
-        let ahead = self.planner.ahead(now, self.ledger.highest());
+        let ahead = self.planner.ahead(now, self.ledger.peak());
         let (steps, throttled) = self.ledger.end();
         let ended = match ended {
             Some((Verdict::Go, reason)) if throttled > 0 => {

@@ -66,7 +66,7 @@ impl<'a> Ledger<'a> {
     }
 
     /// The highest demand so far.
-    pub fn highest(&self) -> Option<f64> {
+    pub fn peak(&self) -> Option<f64> {
         self.peak
     }
 

@@ -142,7 +142,7 @@ impl<'a> World<'a> {
     }
 
     fn end(self, from: f64, until: f64) -> Walk {
-        let ahead = self.planner.ahead(until, self.ledger.highest());
+        let ahead = self.planner.ahead(until, self.ledger.peak());
         let (steps, throttled) = self.ledger.end();
         Walk {
             steps,

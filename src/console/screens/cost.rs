@@ -369,10 +369,8 @@ impl Shown<'_> {
     }
 
     fn verdict(&self, frame: &mut Frame, area: Rect) {
-        let title = match self.world.live() {
-            true => format!("verdict for {}", capacity(self.cost)),
-            false => "verdict".to_owned(),
-        };
+        let verdict_for = || format!("verdict for {}", capacity(self.cost));
+        let title = if self.world.live() { verdict_for() } else { "verdict".to_owned() };
         let inside = panel(frame, area, self.look(), &title, "");
         lines(frame, inside, self.verdict_rows(inside.width));
     }
