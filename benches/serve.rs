@@ -1,21 +1,23 @@
-//! One API process on one core beside the usual Python stack on the same lists: answers a second and p99, with a checked
-//! token and two filters.
+//! One API process on one core beside the usual Python stack and a bare hyper server: answers a second and p99, with a
+//! checked token and two filters; then live scoring, a model switch under load, and the way to a million viewers.
 //!
-//! `cargo bench --bench serve`; needs `wrk`, which runs on core 0 while the API has core 1. `SERIN_PEERS=~/.peers` names a
-//! Python environment that has fastapi, uvicorn, uvloop, httptools, pyjwt and orjson. Three rounds in turns, medians.
-//! `SERIN_BENCH_SECONDS` (5) sets the length of one measurement.
+//! `cargo bench --bench serve` measures all; `-- lists`, `-- live`, `-- switch`, `-- million` one of them. Needs `wrk`, which
+//! runs on core 0 while the API has core 1. `SERIN_PEERS=~/.peers` names a Python environment that has fastapi, uvicorn,
+//! uvloop, httptools, pyjwt and orjson. Three rounds in turns, medians. `SERIN_BENCH_SECONDS` (5) sets the length of one
+//! measurement.
 
 use std::fs;
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const ROUNDS: usize = 3;
 const VIEWERS: u32 = 50_000;
 const OWN_PORT: u16 = 18_783;
 const PEER_PORT: u16 = 18_784;
+const BARE_PORT: u16 = 18_785;
 const SECRET: &str = "a secret of a benchmark, 32 bytes and more";
 
 /// The same service as a Python team writes it: lists and catalogue in memory, a checked token, filters on the fly.
@@ -65,35 +67,49 @@ impl Drop for Running {
 }
 
 fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    if let [word, port, file] = &arguments[..]
+        && word == "bare"
+    {
+        return bare(port.parse().expect("a port"), &fs::read(file).expect("an answer"));
+    }
+    let wanted = |name: &str| arguments.is_empty() || arguments.iter().any(|a| a == name);
     let folder = std::env::temp_dir().join(format!("serin-serve-{}", std::process::id()));
+    for (name, measure) in [("lists", lists as fn(&Path)), ("live", live), ("switch", switch), ("million", million)] {
+        if wanted(name) {
+            measure(&folder);
+        }
+        let _ = fs::remove_dir_all(&folder);
+    }
+}
+
+/// Published lists with a checked token and two filters, beside FastAPI and a server that only sends the same bytes.
+fn lists(folder: &Path) {
     let at = |name: &str| folder.join(name).display().to_string();
-    serin(
-        &folder,
-        &["data", "synth", "--out", &at("data"), "--viewers", &VIEWERS.to_string(), "--viewings", "1500000"],
-    );
-    let rows = at("data/interactions.csv");
-    serin(&folder, &["train", "--interactions", &rows, "--out", &at("model"), "--rank", "16", "--iterations", "3"]);
-    serin(&folder, &["recommend", "--model", &at("model"), "--out", &at("lists.csv"), "--top", "100"]);
-    let store = format!("embedded:{}", at("store"));
-    serin(&folder, &["publish", "--model", &at("model"), "--store", &store, "--items", &at("data/items.csv")]);
-    let token = serin(&folder, &["token", "--ttl", "10h"]);
+    let store = platform(folder, VIEWERS, 1_500_000, &["--rank", "16", "--iterations", "3"]);
+    serin(folder, &["recommend", "--model", &at("model"), "--out", &at("lists.csv"), "--top", "100"]);
+    let token = serin(folder, &["token", "--ttl", "10h"]);
     fs::write(folder.join("peer.py"), PEER).expect("written");
     fs::write(folder.join("ask.lua"), question(token.trim())).expect("written");
 
     let listen = format!("127.0.0.1:{OWN_PORT}");
     let items = at("data/items.csv");
     let own = ["serve", "--store", &store, "--items", &items, "--listen", &listen, "--threads", "1"];
-    let own = start(&folder, env!("CARGO_BIN_EXE_serin"), &own, OWN_PORT);
+    let own = start(folder, env!("CARGO_BIN_EXE_serin"), &own, OWN_PORT);
     let python = std::env::var("SERIN_PEERS").map(|peers| format!("{peers}/bin/uvicorn"));
     let port = PEER_PORT.to_string();
     let one = ["peer:app", "--port", &port, "--loop", "uvloop", "--http", "httptools", "--no-access-log"];
-    let peer = python.ok().and_then(|python| start(&folder, &python, &one, PEER_PORT));
-    let services = [("serin", OWN_PORT, own), ("FastAPI", PEER_PORT, peer)];
+    let peer = python.ok().and_then(|python| start(folder, &python, &one, PEER_PORT));
+    let path = "/v1/recommendations/u7?limit=20&channel=-ch-one,-ch-two&devices=tv";
+    fs::write(folder.join("answer.json"), answer(OWN_PORT, path, token.trim())).expect("written");
+    let this = std::env::current_exe().expect("this benchmark").display().to_string();
+    let bare = start(folder, &this, &["bare", &BARE_PORT.to_string(), &at("answer.json")], BARE_PORT);
+    let services = [("serin", OWN_PORT, own), ("FastAPI", PEER_PORT, peer), ("hyper", BARE_PORT, bare)];
 
-    let mut seen = [(Vec::new(), Vec::new()), (Vec::new(), Vec::new())];
+    let mut seen = [(Vec::new(), Vec::new()), (Vec::new(), Vec::new()), (Vec::new(), Vec::new())];
     for _ in 0..ROUNDS {
         for ((_, port, running), (rates, p99s)) in services.iter().zip(&mut seen) {
-            if let Some((rate, p99)) = running.as_ref().and_then(|_| measure(&folder, *port)) {
+            if let Some((rate, p99)) = running.as_ref().and_then(|_| measure(folder, *port)) {
                 rates.push(rate);
                 p99s.push(p99);
             }
@@ -103,13 +119,188 @@ fn main() {
     for ((name, ..), (rates, p99s)) in services.iter().zip(&mut seen) {
         match (median(rates), median(p99s)) {
             (Some(rate), Some(p99)) => {
-                println!("{name:8} {rate:>8.0}/s  p99 {p99:>7.2} ms   serin answers {:.1} x as many", own / rate);
+                println!(
+                    "lists  {name:8} {rate:>8.0}/s  p99 {p99:>7.2} ms   serin answers {:.2} x as many",
+                    own / rate
+                );
             }
-            _ => println!("{name:8} not measured: wrk is not installed, or SERIN_PEERS names no Python environment"),
+            _ => println!(
+                "lists  {name:8} not measured: wrk is not installed, or SERIN_PEERS names no Python environment"
+            ),
         }
     }
-    drop(services);
-    let _ = fs::remove_dir_all(&folder);
+}
+
+/// Live scoring of 10,000 programmes at rank 64: as fast as it goes, and at an even 5,000 a second.
+fn live(folder: &Path) {
+    let at = |name: &str| folder.join(name).display().to_string();
+    let more = ["--programmes", "10000"];
+    synth(folder, VIEWERS, 1_500_000, &more);
+    let rows = at("data/interactions.csv");
+    serin(folder, &["train", "--interactions", &rows, "--out", &at("model"), "--rank", "64", "--iterations", "3"]);
+    let token = serin(folder, &["token", "--ttl", "10h"]);
+    fs::write(folder.join("ask.lua"), question(token.trim())).expect("written");
+    let listen = format!("127.0.0.1:{OWN_PORT}");
+    let (items, model) = (at("data/items.csv"), at("model"));
+    let own = ["serve", "--model", &model, "--items", &items, "--listen", &listen, "--threads", "1"];
+    let own = start(folder, env!("CARGO_BIN_EXE_serin"), &own, OWN_PORT);
+    let mut rates = Vec::new();
+    for _ in 0..ROUNDS {
+        rates.extend(own.as_ref().and_then(|_| measure(folder, OWN_PORT)).map(|(rate, _)| rate));
+    }
+    println!("live   serin    {:>8.0}/s, 10,000 programmes, rank 64", median(&mut rates).unwrap_or(f64::NAN));
+    let told = load(folder, token.trim(), "5000", "10s");
+    println!(
+        "live   at 5,000/s: p99 {} ms, p50 {} ms, answered {}/s",
+        told["latency_ms"]["p99"], told["latency_ms"]["p50"], told["rate"]["answered"]
+    );
+}
+
+/// A new generation of lists while 1,000 a second are answered: errors, mixed answers, and how long it took.
+fn switch(folder: &Path) {
+    let at = |name: &str| folder.join(name).display().to_string();
+    let store = platform(folder, 20_000, 400_000, &["--rank", "16", "--iterations", "2"]);
+    let token = serin(folder, &["token", "--ttl", "10h"]);
+    let listen = format!("127.0.0.1:{OWN_PORT}");
+    let items = at("data/items.csv");
+    let own = ["serve", "--store", &store, "--items", &items, "--listen", &listen, "--threads", "1"];
+    let own = start(folder, env!("CARGO_BIN_EXE_serin"), &own, OWN_PORT);
+    // The second model is trained and its lists lie there; a roll back and a publish move the pointer only.
+    let rows = at("data/interactions.csv");
+    serin(folder, &["train", "--interactions", &rows, "--out", &at("second"), "--rank", "8", "--iterations", "2"]);
+    serin(folder, &["publish", "--model", &at("second"), "--store", &store, "--items", &items]);
+    let model = |of: &str| fs::read_to_string(folder.join(of)).expect("a pointer");
+    let second = model("store/current");
+    let generation = || {
+        let text =
+            String::from_utf8(answer(OWN_PORT, "/v1/recommendations/u7?limit=1", token.trim())).unwrap_or_default();
+        text.split("\"model\":").nth(1).map(str::to_owned).unwrap_or_default()
+    };
+    let taken = thread::scope(|scope| {
+        let loaded = scope.spawn(|| load(folder, token.trim(), "1000", "6s"));
+        thread::sleep(Duration::from_secs(2));
+        let (before, mut took) = (generation(), Vec::new());
+        for _ in 0..3 {
+            for pointer in ["gen-00000001.lists", second.trim()] {
+                let (was, began) = (generation(), Instant::now());
+                fs::write(folder.join("store/next"), pointer).expect("written");
+                fs::rename(folder.join("store/next"), folder.join("store/current")).expect("moved");
+                while generation() == was && began.elapsed() < Duration::from_secs(5) {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                took.push(began.elapsed().as_secs_f64() * 1000.0);
+                thread::sleep(Duration::from_millis(300));
+            }
+        }
+        drop(before);
+        (took, loaded.join().expect("loaded"))
+    });
+    let (took, told) = taken;
+    let longest = took.iter().copied().fold(0.0, f64::max);
+    println!(
+        "switch six under {}/s: {longest:.0} ms the longest, {} errors of {}, p99 {} ms",
+        told["rate"]["answered"], told["errors"]["total"], told["requests"], told["latency_ms"]["p99"]
+    );
+    drop(own);
+}
+
+/// Publishing a million lists, starting with them, and what that takes of memory.
+fn million(folder: &Path) {
+    let at = |name: &str| folder.join(name).display().to_string();
+    synth(folder, 1_000_000, 12_000_000, &["--programmes", "5000"]);
+    let rows = at("data/interactions.csv");
+    serin(folder, &["train", "--interactions", &rows, "--out", &at("model"), "--rank", "32", "--iterations", "2"]);
+    let _ = fs::remove_file(&rows);
+    let store = format!("embedded:{}", at("store"));
+    let items = at("data/items.csv");
+    let publish = ["publish", "--json", "--model", &at("model"), "--store", &store, "--items", &items];
+    let told: serde_json::Value = serde_json::from_str(&serin(folder, &publish)).expect("JSON");
+    println!(
+        "million published: {} lists at {} a second, {} bytes",
+        told["lists"], told["lists_per_second"], told["bytes"]
+    );
+    for what in ["--store", "--model"] {
+        let model = at("model");
+        let listen = format!("127.0.0.1:{OWN_PORT}");
+        let from = if what == "--store" { &store } else { &model };
+        let began = Instant::now();
+        let own = ["serve", what, from, "--items", &items, "--listen", &listen, "--threads", "1"];
+        let own = start(folder, env!("CARGO_BIN_EXE_serin"), &own, OWN_PORT);
+        let took = began.elapsed();
+        let Some(Running(child)) = &own else { continue };
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let memory = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap_or(" unknown").trim().to_owned();
+        println!("million {what}: ready after {:.2} s, {memory} of memory", took.as_secs_f64());
+    }
+}
+
+/// Makes viewings, a model of them, and its lists; returns the store.
+fn platform(folder: &Path, viewers: u32, viewings: u32, training: &[&str]) -> String {
+    let at = |name: &str| folder.join(name).display().to_string();
+    synth(folder, viewers, viewings, &[]);
+    let rows = at("data/interactions.csv");
+    serin(folder, &[&["train", "--interactions", &rows, "--out", &at("model")], training].concat());
+    let store = format!("embedded:{}", at("store"));
+    serin(folder, &["publish", "--model", &at("model"), "--store", &store, "--items", &at("data/items.csv")]);
+    store
+}
+
+fn synth(folder: &Path, viewers: u32, viewings: u32, more: &[&str]) {
+    fs::create_dir_all(folder).expect("a folder");
+    let (out, viewers, viewings) =
+        (folder.join("data").display().to_string(), viewers.to_string(), viewings.to_string());
+    let all = ["data", "synth", "--out", &out, "--viewers", &viewers, "--viewings", &viewings];
+    serin(folder, &[&all[..], more].concat());
+}
+
+/// Asks by our own engine, evenly, from core 0.
+fn load(folder: &Path, token: &str, rate: &str, duration: &str) -> serde_json::Value {
+    let url = format!("http://127.0.0.1:{OWN_PORT}/v1/recommendations/u7?limit=20&channel=-ch-one");
+    let header = format!("Authorization: Bearer {token}");
+    let mut command = Command::new("taskset");
+    command.args(["-c", "0", env!("CARGO_BIN_EXE_serin"), "load", "--json", "--url", &url, "--rate", rate]);
+    command.args(["--duration", duration, "--header", &header]).current_dir(folder);
+    let out = command.env("SERIN_HOME", folder.join("home")).output().expect("serin runs");
+    serde_json::from_slice(&out.stdout).unwrap_or_default()
+}
+
+/// Returns the body of one answer.
+fn answer(port: u16, path: &str, token: &str) -> Vec<u8> {
+    use std::io::{Read as _, Write as _};
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connects");
+    let text = format!("GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n");
+    stream.write_all(text.as_bytes()).expect("sent");
+    let mut whole = Vec::new();
+    let _ = stream.read_to_end(&mut whole);
+    let body = whole.windows(4).position(|w| w == b"\r\n\r\n").map_or(whole.len(), |at| at + 4);
+    whole.split_off(body)
+}
+
+/// A server that does nothing but send the same bytes: the most that can be had of hyper on one core.
+fn bare(port: u16, body: &[u8]) {
+    use hyper::service::service_fn;
+    let body = bytes::Bytes::copy_from_slice(body);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("starts");
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async move {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.expect("bound");
+        loop {
+            let (stream, _) = listener.accept().await.expect("accepts");
+            let _ = stream.set_nodelay(true);
+            let body = body.clone();
+            tokio::task::spawn_local(async move {
+                let service = service_fn(move |_| {
+                    let mut reply = hyper::Response::new(http_body_util::Full::new(body.clone()));
+                    let json = hyper::header::HeaderValue::from_static("application/json");
+                    reply.headers_mut().insert(hyper::header::CONTENT_TYPE, json);
+                    std::future::ready(Ok::<_, std::convert::Infallible>(reply))
+                });
+                let mut http = hyper::server::conn::http1::Builder::new();
+                let io = hyper_util::rt::TokioIo::new(stream);
+                let _ = http.pipeline_flush(true).serve_connection(io, service).await;
+            });
+        }
+    });
 }
 
 /// What wrk asks: any viewer, one device, two channels shut out.
@@ -137,8 +328,8 @@ fn start(folder: &Path, program: &str, arguments: &[&str], port: u16) -> Option<
     command.args(["-c", "1", program]).args(arguments).current_dir(folder).stdout(Stdio::null()).stderr(Stdio::null());
     command.env("SERIN_HOME", folder.join("home")).env("SERIN_JWT_SECRET", SECRET).env("LISTS", folder);
     let mut running = Running(command.spawn().ok()?);
-    for _ in 0..600 {
-        thread::sleep(Duration::from_millis(100));
+    for _ in 0..6_000 {
+        thread::sleep(Duration::from_millis(10));
         if running.0.try_wait().ok()?.is_some() {
             return None;
         }

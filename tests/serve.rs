@@ -129,7 +129,7 @@ fn what_is_wrong_is_said_and_nobody_unknown_is_let_in() {
         ("GET", "/v1/recommendations/me?channel=b", &token, 200, "\"items\":["),
         ("GET", "/v1/recommendations/me?chanel=b", &token, 400, "did you mean `channel`?"),
         ("GET", "/v1/recommendations/me?limit=0", &token, 400, "limit must be 1 to 500"),
-        ("GET", &format!("/v1/recommendations/{long}"), &token, 400, "an id has 1 to 256 bytes"),
+        ("GET", &format!("/v1/recommendations/{long}"), &token, 400, "an id has 1 to 256 characters"),
         ("GET", "/v1/recommendations/me", "a.b.c", 401, "urn:serin:problem:token-refused"),
         ("GET", "/v1/recommendations/../../etc", &token, 404, "no-such-route"),
         ("DELETE", "/v1/recommendations/me", &token, 405, "GET only"),

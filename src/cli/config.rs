@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::platform::Platform;
 use crate::run::error::RunError;
 use crate::toml_file;
 
@@ -13,6 +14,8 @@ use crate::toml_file;
 pub struct Config {
     /// Named deployments that load may be sent to.
     pub targets: BTreeMap<String, Target>,
+    /// What `serin serve` serves, each below its own path.
+    pub platforms: BTreeMap<String, Platform>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -7,6 +7,7 @@ pub mod deployment;
 pub mod exit;
 pub mod headless;
 pub mod plain;
+pub mod platform;
 pub mod session;
 
 use std::process::ExitCode;

@@ -40,7 +40,11 @@ impl From<ServeError> for RunError {
     fn from(error: ServeError) -> Self {
         match error {
             ServeError::Stopped => Self::Stopped,
-            ServeError::Io { .. } | ServeError::Publish { .. } | ServeError::Stack(_) => Self::cannot_tell(error),
+            ServeError::Io { .. }
+            | ServeError::Publish { .. }
+            | ServeError::TableFailed { .. }
+            | ServeError::Objects { .. }
+            | ServeError::Stack(_) => Self::cannot_tell(error),
             _ => Self::misuse(error),
         }
     }

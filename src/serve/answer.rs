@@ -6,9 +6,11 @@ use std::time::Instant;
 use super::live::{Live, Room};
 use super::meter::{Meter, Source};
 use super::recent::Recent;
+use super::rules::{Choice, Why};
 use super::store::{List, similar_key};
+use super::stores::remote::Fetched;
 use super::wish::Wish;
-use super::world::{GONE, World};
+use super::world::{GONE, Held, World};
 use crate::model::consent::Answer as Consented;
 
 /// What an answer was made of, and how many items it has.
@@ -25,6 +27,8 @@ pub struct Asking<'a> {
     pub meter: &'a Meter,
     pub recent: &'a Recent,
     pub viewer: &'a str,
+    /// What was read for them, where the lists lie elsewhere.
+    pub fetched: Option<&'a Fetched>,
 }
 
 /// What the store said.
@@ -54,15 +58,34 @@ impl Asking<'_> {
     }
 
     /// Reads the viewer's list.
-    pub fn read<'b>(&self, scratch: &'b mut Vec<u8>) -> Found<'b> {
-        read(self.world, self.meter, self.viewer, scratch)
+    pub fn read<'b>(&self, scratch: &'b mut Vec<u8>) -> Found<'b>
+    where
+        Self: 'b,
+    {
+        read(self.world, self.meter, self.viewer, self.fetched, scratch)
     }
 }
 
-fn read<'b>(world: &World, meter: &Meter, key: &str, scratch: &'b mut Vec<u8>) -> Found<'b> {
+fn read<'b>(
+    world: &World,
+    meter: &Meter,
+    key: &str,
+    fetched: Option<&'b Fetched>,
+    scratch: &'b mut Vec<u8>,
+) -> Found<'b> {
     let Some(shelf) = &world.shelf else { return Found::Nobody };
+    let generation = match &shelf.held {
+        Held::Here(generation) => generation,
+        Held::There(_) => {
+            return match fetched {
+                Some(Fetched::List(bytes)) => List::packed(bytes).map_or(Found::Failed, Found::List),
+                Some(Fetched::Nobody) => Found::Nobody,
+                Some(Fetched::Failed(_)) | None => Found::Failed,
+            };
+        }
+    };
     let began = Instant::now();
-    let found = shelf.generation.find(key, scratch);
+    let found = generation.find(key, scratch);
     meter.store_read(began.elapsed(), found.is_ok());
     match found {
         Ok(Some(list)) => Found::List(list),
@@ -87,13 +110,14 @@ pub fn recommend(
     if asking.is_withheld() {
         return popular(world, wish, room, false, out);
     }
+    let kind = Kind { source: Source::List, personal: true };
     if let (Some(live), Some(factors)) = (&world.live, asking.fresh_factors(room)) {
         return score(asking, live, &factors, wish, room, false, out);
     }
     let degraded = match (asking.read(scratch), &world.shelf) {
         (Found::List(list), Some(shelf)) => {
             let programmes = list.iter().map(|(n, s)| (shelf.programme(n), s));
-            let items = write_items(world, programmes, wish, &room.watched, out);
+            let items = put(world, programmes, wish, &room.watched, kind, out);
             return Answer { source: Source::List, degraded: false, items };
         }
         (Found::Failed, _) => true,
@@ -116,35 +140,38 @@ fn score(
     degraded: bool,
     out: &mut Vec<u8>,
 ) -> Answer {
-    live.recommend(asking.viewer, factors, wish, room);
-    let items = write_items(asking.world, room.best.iter().copied(), wish, &[], out);
+    let most = asking.world.rules.as_ref().map_or(wish.limit, |rules| rules.wanted(wish.limit));
+    live.recommend(asking.viewer, factors, wish, most, room);
+    let kind = Kind { source: Source::Live, personal: true };
+    let items = put(asking.world, room.best.iter().copied(), wish, &room.watched, kind, out);
     Answer { source: Source::Live, degraded, items }
 }
 
 /// Picks what everybody gets.
 pub fn popular(world: &World, wish: &Wish, room: &Room, degraded: bool, out: &mut Vec<u8>) -> Answer {
-    let items = write_items(world, world.popular.iter().copied(), wish, &room.watched, out);
+    let kind = Kind { source: Source::Popular, personal: false };
+    let items = put(world, world.popular.iter().copied(), wish, &room.watched, kind, out);
     Answer { source: Source::Popular, degraded, items }
 }
 
 /// Picks the programmes most like one: by the model that is held, else by what was published; popular ones where
 /// neither knows it.
 pub fn similar(
-    world: &World,
-    meter: &Meter,
+    asking: &Asking<'_>,
     index: u32,
     wish: &Wish,
     scratch: &mut Vec<u8>,
     room: &mut Room,
     out: &mut Vec<u8>,
 ) -> Answer {
+    let Asking { world, meter, fetched, .. } = *asking;
     room.watched.clear();
     room.watched.push(index);
     if world.live.as_ref().is_some_and(|live| live.similar(index, wish, room)) {
         let items = write_items(world, room.best.iter().copied(), wish, &[], out);
         return Answer { source: Source::Live, degraded: false, items };
     }
-    match (read(world, meter, &similar_key(world.catalogue.id(index)), scratch), &world.shelf) {
+    match (read(world, meter, &similar_key(world.catalogue.id(index)), fetched, scratch), &world.shelf) {
         (Found::List(list), Some(shelf)) => {
             let programmes = list.iter().map(|(n, s)| (shelf.programme(n), s));
             let items = write_items(world, programmes, wish, &[], out);
@@ -152,6 +179,56 @@ pub fn similar(
         }
         (found, _) => popular(world, wish, room, matches!(found, Found::Failed), out),
     }
+}
+
+/// What candidates come from, and whether they are one viewer's own.
+#[derive(Clone, Copy)]
+struct Kind {
+    source: Source,
+    personal: bool,
+}
+
+/// Appends what passes the filter, in the order of the scores, or in the one that the platform's rules make of it.
+fn put(
+    world: &World,
+    programmes: impl Iterator<Item = (u32, f32)>,
+    wish: &Wish,
+    without: &[u32],
+    kind: Kind,
+    out: &mut Vec<u8>,
+) -> usize {
+    let Some(rules) = &world.rules else { return write_items(world, programmes, wish, without, out) };
+    let candidates: Vec<_> = programmes.take(rules.wanted(wish.limit)).collect();
+    let choice = Choice {
+        candidates: &candidates,
+        popular: &world.popular,
+        without,
+        wish,
+        now: jiff::Timestamp::now().as_second(),
+        personal: kind.personal,
+    };
+    let placed = rules.arrange(&choice, rand::random);
+    for (at, placed) in placed.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(world.catalogue.fragment(placed.programme).as_bytes());
+        write_score(placed.score, out);
+        out.extend_from_slice(b",\"reason\":");
+        match placed.why {
+            Why::Plain => write_text(kind.source.word(), out),
+            Why::Fresh => write_text("new", out),
+            Why::Chance => write_text("exploration", out),
+            Why::Boost(name) => write_text(&format!("boost: {name}"), out),
+            Why::Promotion(name) => write_text(&format!("promotion: {name}"), out),
+        }
+        if let Some(chance) = placed.propensity {
+            out.extend_from_slice(b",\"propensity\":");
+            write_score(chance, out);
+        }
+        out.push(b'}');
+    }
+    placed.len()
 }
 
 /// Appends what passes the filter, at most the limit; returns how many.

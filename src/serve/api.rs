@@ -19,15 +19,19 @@ use hyper::{Method, Request, Response, StatusCode};
 use super::answer::{self, Answer, Asking, Ranked};
 use super::auth::{Gate, Remembered};
 use super::catalogue::Catalogue;
+use super::exposures::Exposures;
 use super::limiter::Limiter;
 use super::live::Room;
-use super::meter::{Meter, Route};
+use super::meter::{Meter, Route, Source};
 use super::personalize;
 use super::posts;
 use super::practice::Practice;
 use super::problem::{Problem, Reply};
 use super::recent::Recent;
 use super::routes::{self, route};
+use super::rules::Rules;
+use super::store::similar_key;
+use super::stores::remote::{Distant, Fetched, Lately, Why};
 use super::trouble::{Suffered, repeats};
 use super::wish::{self, Wish};
 use super::world::World;
@@ -49,8 +53,12 @@ pub struct Api {
     pub quota: Option<Mutex<Limiter>>,
     /// The limit of the store's table, where it is practised.
     pub practice: Option<Practice>,
+    /// Lists read elsewhere that a worker remembers.
+    pub remembers: usize,
     /// Access keys of the Personalize wire.
     pub keys: personalize::Keys,
+    /// Where answers are noted whose places were partly left to chance.
+    pub exposures: Option<Exposures>,
     /// What is suffered for practice.
     pub trouble: ArcSwapOption<Suffered>,
     /// Seconds that this process's clock is ahead.
@@ -74,6 +82,8 @@ struct Memory {
     wishes: HashMap<Box<str>, Rc<Wish>>,
     scratch: Vec<u8>,
     room: Room,
+    /// Lists read elsewhere.
+    lately: Lately,
 }
 
 /// An answer at once, or after the body has come.
@@ -120,6 +130,7 @@ impl Worker {
             wishes: HashMap::new(),
             scratch: Vec::new(),
             room: Room::default(),
+            lately: Lately::new(api.remembers),
         };
         Self { api, memory: RefCell::new(memory), behind_ms: AtomicU64::new(0) }
     }
@@ -161,7 +172,12 @@ impl Worker {
         let reply = match (routes::method(route), request.method()) {
             _ if route == Route::None => Problem::no_route(request.uri().path()).reply(),
             (Method::GET, &Method::GET | &Method::HEAD) => {
-                self.get(route, rest, &request).unwrap_or_else(|problem| problem.reply())
+                let world = self.api.world.load();
+                if world.distant().is_some() && matches!(route, Route::Recommendations | Route::Similar) {
+                    let world = Arc::clone(&world);
+                    return self.get_from_afar(world, route, rest.to_owned(), request, began);
+                }
+                self.get(&world, route, rest, &request, None).unwrap_or_else(|problem| problem.reply())
             }
             (Method::POST, &Method::POST) => {
                 let (worker, rest) = (Rc::clone(self), rest.to_owned());
@@ -180,12 +196,76 @@ impl Worker {
         self.now(route, began, reply)
     }
 
+    /// Answers from lists that must be read elsewhere first; the whole answer is of one world.
+    fn get_from_afar(
+        self: &Rc<Self>,
+        world: Arc<World>,
+        route: Route,
+        rest: String,
+        request: Request<Incoming>,
+        began: Instant,
+    ) -> Pending {
+        let worker = Rc::clone(self);
+        Pending::Later(Box::pin(async move {
+            let reply = match worker.let_in(&request) {
+                Err(problem) => problem.reply(),
+                Ok(()) => {
+                    let fetched = match (route, wish::read_id(&rest)) {
+                        (_, Err(_)) => None,
+                        (Route::Similar, Ok(item)) => worker.fetch(&world, &similar_key(&item)).await,
+                        (_, Ok(viewer)) => worker.fetch_for(&world, &viewer).await,
+                    };
+                    let reply = worker.get(&world, route, &rest, &request, fetched.as_ref());
+                    reply.unwrap_or_else(|problem| problem.reply())
+                }
+            };
+            worker.api.meter.answered(route, reply.status().as_u16(), began.elapsed());
+            reply
+        }))
+    }
+
+    /// Reads a viewer's list where the lists lie elsewhere; nobody's whose list may not be used.
+    pub async fn fetch_for(&self, world: &World, viewer: &str) -> Option<Fetched> {
+        if world.distant().is_none() || self.asking(world, viewer, None).is_withheld() {
+            return None;
+        }
+        self.fetch(world, viewer).await
+    }
+
+    /// Reads what lies under a key where the lists lie elsewhere.
+    pub async fn fetch(&self, world: &World, key: &str) -> Option<Fetched> {
+        let distant = world.distant()?;
+        if let Some(list) = self.memory.borrow_mut().lately.get(distant.generation, key) {
+            self.api.meter.cache_hits.fetch_add(1, Relaxed);
+            return Some(Fetched::List(list));
+        }
+        let began = Instant::now();
+        let fetched = distant.fetch(key).await;
+        match &fetched {
+            Fetched::Failed(Why::Throttled) => {
+                self.api.meter.store_throttled.fetch_add(1, Relaxed);
+            }
+            Fetched::Failed(Why::LeftAlone) => {
+                self.api.meter.store_left_alone.fetch_add(1, Relaxed);
+            }
+            other => self.api.meter.store_read(began.elapsed(), !matches!(other, Fetched::Failed(_))),
+        }
+        if let Fetched::List(list) = &fetched {
+            self.memory.borrow_mut().lately.put(distant.generation, key, list);
+        }
+        Some(fetched)
+    }
+
     async fn post(&self, route: Route, rest: &str, request: Request<Incoming>) -> Result<Reply, Problem> {
         self.let_in(&request)?;
         let viewer = if route == Route::Events { None } else { Some(wish::read_id(rest)?) };
         let body = personalize::read_body(request.into_body()).await?;
         match (route, viewer) {
-            (Route::Rank, Some(viewer)) => posts::rank(self, &viewer, &body),
+            (Route::Rank, Some(viewer)) => {
+                let world = self.api.world.load_full();
+                let fetched = self.fetch_for(&world, &viewer).await;
+                posts::rank(self, &world, &viewer, &body, fetched.as_ref())
+            }
             (Route::Forget, Some(viewer)) => posts::forget(self, &viewer),
             _ => posts::events(self, &body),
         }
@@ -196,7 +276,14 @@ impl Worker {
         Pending::Now(Some(reply))
     }
 
-    fn get(&self, route: Route, rest: &str, request: &Request<Incoming>) -> Result<Reply, Problem> {
+    fn get(
+        &self,
+        world: &World,
+        route: Route,
+        rest: &str,
+        request: &Request<Incoming>,
+        fetched: Option<&Fetched>,
+    ) -> Result<Reply, Problem> {
         let query = request.uri().query().unwrap_or_default();
         match route {
             Route::Recommendations => {
@@ -204,18 +291,22 @@ impl Worker {
                 let now = self.api.began.elapsed().as_secs_f64();
                 let passes = self.api.practice.as_ref().is_none_or(|p| p.read(request.headers(), now));
                 let passes = passes && !self.suffers(Suffered::throttles);
-                if passes { self.recommendations(&wish::read_id(rest)?, query) } else { self.throttled(rest, query) }
+                if passes {
+                    self.recommendations(world, &wish::read_id(rest)?, query, fetched)
+                } else {
+                    self.throttled(world, rest, query)
+                }
             }
             Route::Popular => {
                 self.let_in(request)?;
-                self.popular(query)
+                self.popular(world, query)
             }
             Route::Similar => {
                 self.let_in(request)?;
-                self.similar(&wish::read_id(rest)?, query)
+                self.similar(world, &wish::read_id(rest)?, query, fetched)
             }
             Route::Openapi => {
-                let document = routes::openapi(self.api.world.load().catalogue.columns());
+                let document = routes::openapi(world.catalogue.columns());
                 Ok(json(document.to_string().into_bytes()))
             }
             Route::Health => self.health(rest).ok_or_else(|| Problem::no_route(request.uri().path())),
@@ -244,32 +335,43 @@ impl Worker {
         self.api.trouble.load().as_ref().is_some_and(|t| turn(t))
     }
 
-    fn recommendations(&self, viewer: &str, query: &str) -> Result<Reply, Problem> {
-        let world = self.api.world.load();
+    fn recommendations(
+        &self,
+        world: &World,
+        viewer: &str,
+        query: &str,
+        fetched: Option<&Fetched>,
+    ) -> Result<Reply, Problem> {
         let mut body = Vec::with_capacity(2048);
         body.extend_from_slice(b"{\"user\":");
         answer::write_text(viewer, &mut body);
         body.extend_from_slice(b",\"items\":[");
         let mut memory = self.memory.borrow_mut();
-        let mut wish = memory.wish(&world, query)?;
+        let mut wish = memory.wish(world, query)?;
         if self.suffers(Suffered::empties) {
             wish = Rc::new(Wish::nothing(&world.catalogue));
         }
         let Memory { scratch, room, .. } = &mut *memory;
-        let answer = answer::recommend(&self.asking(&world, viewer), &wish, scratch, room, &mut body);
-        Ok(self.finish(&world, &answer, body))
+        let answer = answer::recommend(&self.asking(world, viewer, fetched), &wish, scratch, room, &mut body);
+        self.close(world, &answer, &mut body);
+        let body = Bytes::from(body);
+        if let Some(exposures) = self.api.exposures.as_ref().filter(|_| answer.source != Source::Popular)
+            && world.rules.as_ref().is_some_and(Rules::explores)
+        {
+            exposures.note(self.api.now_s(), &body);
+        }
+        Ok(json(body))
     }
 
     /// What a viewer gets whose read of the store was throttled.
-    fn throttled(&self, rest: &str, query: &str) -> Result<Reply, Problem> {
-        let world = self.api.world.load();
-        let wish = self.memory.borrow_mut().wish(&world, query)?;
+    fn throttled(&self, world: &World, rest: &str, query: &str) -> Result<Reply, Problem> {
+        let wish = self.memory.borrow_mut().wish(world, query)?;
         self.api.meter.store_throttled.fetch_add(1, Relaxed);
         let mut body = b"{\"user\":".to_vec();
         answer::write_text(&wish::read_id(rest)?, &mut body);
         body.extend_from_slice(b",\"items\":[");
-        let answer = answer::popular(&world, &wish, &Room::default(), true, &mut body);
-        Ok(self.finish(&world, &answer, body))
+        let answer = answer::popular(world, &wish, &Room::default(), true, &mut body);
+        Ok(self.finish(world, &answer, body))
     }
 
     /// Tells of the practised table; POST sets its capacity, DELETE ends it.
@@ -295,8 +397,7 @@ impl Worker {
         table.map(json).map_err(|e| Problem::bad_request("no-table", e.to_string()))
     }
 
-    fn similar(&self, item: &str, query: &str) -> Result<Reply, Problem> {
-        let world = self.api.world.load();
+    fn similar(&self, world: &World, item: &str, query: &str, fetched: Option<&Fetched>) -> Result<Reply, Problem> {
         let index = world.catalogue.index(item).ok_or_else(|| {
             let detail = "the catalogue holds no such programme";
             Problem::new(StatusCode::NOT_FOUND, "no-such-item", detail)
@@ -306,40 +407,69 @@ impl Worker {
         answer::write_text(item, &mut body);
         body.extend_from_slice(b",\"items\":[");
         let mut memory = self.memory.borrow_mut();
-        let wish = memory.wish(&world, query)?;
+        let wish = memory.wish(world, query)?;
         let Memory { scratch, room, .. } = &mut *memory;
-        let answer = answer::similar(&world, &self.api.meter, index, &wish, scratch, room, &mut body);
-        Ok(self.finish(&world, &answer, body))
+        let answer = answer::similar(&self.asking(world, "", fetched), index, &wish, scratch, room, &mut body);
+        Ok(self.finish(world, &answer, body))
     }
 
-    fn asking<'a>(&'a self, world: &'a World, viewer: &'a str) -> Asking<'a> {
-        Asking { world, meter: &self.api.meter, recent: &self.api.recent, viewer }
+    fn asking<'a>(&'a self, world: &'a World, viewer: &'a str, fetched: Option<&'a Fetched>) -> Asking<'a> {
+        Asking { world, meter: &self.api.meter, recent: &self.api.recent, viewer, fetched }
     }
 
-    fn popular(&self, query: &str) -> Result<Reply, Problem> {
-        let world = self.api.world.load();
-        let wish = self.memory.borrow_mut().wish(&world, query)?;
+    fn popular(&self, world: &World, query: &str) -> Result<Reply, Problem> {
+        let wish = self.memory.borrow_mut().wish(world, query)?;
         let mut body = Vec::with_capacity(2048);
         body.extend_from_slice(b"{\"items\":[");
-        let answer = answer::popular(&world, &wish, &Room::default(), false, &mut body);
-        Ok(self.finish(&world, &answer, body))
+        let answer = answer::popular(world, &wish, &Room::default(), false, &mut body);
+        Ok(self.finish(world, &answer, body))
     }
 
     fn finish(&self, world: &World, answer: &Answer, mut body: Vec<u8>) -> Reply {
+        self.close(world, answer, &mut body);
+        json(body)
+    }
+
+    fn close(&self, world: &World, answer: &Answer, body: &mut Vec<u8>) {
         self.api.meter.recommended(answer.source, answer.items, answer.degraded);
         body.extend_from_slice(b"],\"source\":\"");
         body.extend_from_slice(answer.source.word().as_bytes());
         body.extend_from_slice(b"\",\"model\":");
         body.extend_from_slice(world.model.as_bytes());
         body.extend_from_slice(if answer.degraded { b",\"degraded\":true}" } else { b",\"degraded\":false}" });
-        json(body)
     }
 
     /// Picks items for a viewer of the Personalize wire.
-    pub fn pick(&self, world: &World, viewer: &str, wish: &Wish, out: &mut Vec<u8>) -> Answer {
+    pub fn pick(
+        &self,
+        world: &World,
+        viewer: &str,
+        wish: &Wish,
+        fetched: Option<&Fetched>,
+        out: &mut Vec<u8>,
+    ) -> Answer {
         let mut memory = self.memory.borrow_mut();
         let Memory { scratch, room, .. } = &mut *memory;
-        let answer = answer::recommend(&self.asking(world, viewer), wish, scratch, room, out);
+        let answer = answer::recommend(&self.asking(world, viewer, fetched), wish, scratch, room, out);
+        self.api.meter.recommended(answer.source, answer.items, answer.degraded);
+        answer
+    }
+
+    /// Picks the programmes most like one, for the Personalize wire.
+    pub fn pick_similar(
+        &self,
+        world: &World,
+        item: &str,
+        wish: &Wish,
+        fetched: Option<&Fetched>,
+        out: &mut Vec<u8>,
+    ) -> Answer {
+        let mut memory = self.memory.borrow_mut();
+        let Memory { scratch, room, .. } = &mut *memory;
+        let answer = match world.catalogue.index(item) {
+            Some(index) => answer::similar(&self.asking(world, "", fetched), index, wish, scratch, room, out),
+            None => answer::popular(world, wish, &Room::default(), false, out),
+        };
         self.api.meter.recommended(answer.source, answer.items, answer.degraded);
         answer
     }
@@ -356,10 +486,10 @@ impl Worker {
     }
 
     /// Orders items for a viewer.
-    pub fn rank<'i>(&self, world: &World, viewer: &str, items: &'i [String]) -> Ranked<'i> {
+    pub fn rank<'i>(&self, world: &World, viewer: &str, items: &'i [String], fetched: Option<&Fetched>) -> Ranked<'i> {
         let mut memory = self.memory.borrow_mut();
         let Memory { scratch, room, .. } = &mut *memory;
-        let ranked = answer::rank(&self.asking(world, viewer), items, scratch, room);
+        let ranked = answer::rank(&self.asking(world, viewer, fetched), items, scratch, room);
         self.api.meter.recommended(ranked.source, ranked.items.len(), ranked.degraded);
         ranked
     }
@@ -374,6 +504,8 @@ impl Worker {
                     "programmes": world.catalogue.len(),
                     "lists": world.lists_held(),
                     "generation": world.generation_number(),
+                    // A store that is down is no reason to take the process out: it answers what everybody gets.
+                    "store": if world.distant().is_some_and(Distant::is_left_alone) { "down" } else { "up" },
                     "refreshes_failed": self.api.meter.refreshes_failed.load(Relaxed),
                 });
                 Some(json(state.to_string().into_bytes()))
@@ -392,7 +524,8 @@ impl Worker {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
         let now = now + self.api.clock_s.load(Relaxed) as f64;
         let table = self.api.practice.as_ref().map(Practice::held_to).unwrap_or_default();
-        let page = self.api.meter.page(&self.api.world.load(), self.api.ready(), quota, &table, now);
+        let lost = self.api.exposures.as_ref().map(Exposures::lost);
+        let page = self.api.meter.page(&self.api.world.load(), self.api.ready(), quota, &table, lost, now);
         let mut reply = Response::new(Full::new(Bytes::from(page)));
         reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4"));
         reply
@@ -427,8 +560,8 @@ impl Memory {
     }
 }
 
-pub fn json(body: Vec<u8>) -> Reply {
-    let mut reply = Response::new(Full::new(Bytes::from(body)));
+pub fn json(body: impl Into<Bytes>) -> Reply {
+    let mut reply = Response::new(Full::new(body.into()));
     reply.headers_mut().insert(CONTENT_TYPE, JSON);
     reply
 }

@@ -144,6 +144,28 @@ impl Catalogue {
         }
     }
 
+    /// Returns for each programme the numbers of its values in a column.
+    pub fn groups(&self, column: usize) -> Vec<Box<[u32]>> {
+        let mut groups = vec![Vec::new(); self.len()];
+        for (number, carriers) in (0..).zip(self.columns[column].values.values()) {
+            carriers.each(self.len(), |i| groups[i as usize].push(number));
+        }
+        groups.into_iter().map(Vec::into_boxed_slice).collect()
+    }
+
+    /// Returns the moment that a column gives for each programme, Unix seconds, where it gives one.
+    pub fn moments(&self, column: usize) -> HashMap<u32, i64> {
+        let mut moments = HashMap::new();
+        for (value, carriers) in &self.columns[column].values {
+            if let Some(at) = moment(value) {
+                carriers.each(self.len(), |i| {
+                    moments.insert(i, at);
+                });
+            }
+        }
+        moments
+    }
+
     /// Adds to `into` who carries a value that passes.
     pub fn add_carriers_where(&self, column: usize, passes: impl Fn(&str) -> bool, into: &mut Bits) {
         let values = self.columns[column].values.iter();
@@ -152,6 +174,13 @@ impl Catalogue {
 }
 
 impl Carriers {
+    fn each(&self, total: usize, mut see: impl FnMut(u32)) {
+        match self {
+            Self::Few(list) => list.iter().for_each(|&i| see(i)),
+            Self::Many(bits) => (0..total as u32).filter(|i| bits.has(*i as usize)).for_each(see),
+        }
+    }
+
     fn add_to(&self, into: &mut Bits) {
         match self {
             Self::Few(list) => list.iter().for_each(|&i| into.set(i as usize)),
@@ -167,6 +196,19 @@ impl Carriers {
         list.iter().for_each(|&i| bits.set(i as usize));
         Self::Many(bits)
     }
+}
+
+/// Reads Unix seconds, a date (its beginning in UTC), or a whole timestamp.
+pub fn moment(text: &str) -> Option<i64> {
+    if let Ok(seconds) = text.parse::<i64>() {
+        // A year alone is not a moment.
+        return (seconds > 100_000).then_some(seconds);
+    }
+    if let Ok(at) = text.parse::<jiff::Timestamp>() {
+        return Some(at.as_second());
+    }
+    let day: jiff::civil::Date = text.parse().ok()?;
+    Some(jiff::tz::TimeZone::UTC.to_timestamp(day.at(0, 0, 0, 0)).ok()?.as_second())
 }
 
 /// Checks an items CSV and writes it as one compact, checksummed file; returns what it holds.

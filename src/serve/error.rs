@@ -18,6 +18,14 @@ pub enum ServeError {
     NothingPublished { path: PathBuf },
     #[error("publishing to {} failed: {source}; {kept}", path.display())]
     Publish { path: PathBuf, source: io::Error, kept: String },
+    /// A table that is not what lists need.
+    #[error("{at}: {what}")]
+    Table { at: String, what: String },
+    /// A table that does not do what it is asked.
+    #[error("{at}: {what}")]
+    TableFailed { at: String, what: String },
+    #[error("{at}: {what}")]
+    Objects { at: String, what: String },
     #[error("port {port} on {host} is in use; stop who listens there, or choose another with --listen {host}:PORT")]
     PortInUse { host: String, port: u16 },
     #[error("cannot listen on {address}: {source}; choose another address with --listen")]

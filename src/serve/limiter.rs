@@ -71,6 +71,18 @@ impl Limiter {
         enough
     }
 
+    /// Takes `units` in any case, and returns after how many seconds they may be used: what is not there yet is owed.
+    pub fn reserve(&mut self, units: f64, now: f64) -> f64 {
+        self.fill(now);
+        self.level -= units;
+        if self.level >= 0.0 { 0.0 } else { -self.level / self.capacity }
+    }
+
+    /// Gives units back that were reserved and not used.
+    pub fn give_back(&mut self, units: f64) {
+        self.level = (self.level + units).min(self.most());
+    }
+
     /// Lets demand flow at one rate until `until`; returns the units that were throttled.
     pub fn flow(&mut self, rate: f64, until: f64) -> f64 {
         let seconds = (until - self.at).max(0.0);
@@ -144,6 +156,19 @@ mod tests {
                 now += gap;
                 if table.take(units, now) { given += units; }
                 prop_assert!(given <= capacity * (now + BURST_S) + 1e-6);
+            }
+        }
+
+        /// Who waits as long as is said never uses more than the capacity, and leaves none unused.
+        #[test]
+        fn what_is_reserved_fills_the_capacity_and_never_exceeds_it(capacity in 1.0..500.0f64, asked in prop::collection::vec(0.5..50.0f64, 1..300)) {
+            let mut budget = Limiter::with_burst(capacity, 0.0, 0.0);
+            budget.drain();
+            let (mut now, mut used) = (0.0_f64, 0.0);
+            for units in asked {
+                now += budget.reserve(units, now);
+                used += units;
+                prop_assert!((used - capacity * now).abs() < 1e-6 * used + 1.0, "{used} of {}", capacity * now);
             }
         }
 

@@ -82,12 +82,13 @@ impl Live {
         Some(factors)
     }
 
-    /// Fills `room.best` with catalogue indices, best first, from what a viewer with these factors has not seen.
-    pub fn recommend(&self, viewer: &str, factors: &[f32], wish: &Wish, room: &mut Room) {
+    /// Fills `room.best` with at most `most` catalogue indices, best first, from what a viewer with these factors has not
+    /// seen.
+    pub fn recommend(&self, viewer: &str, factors: &[f32], wish: &Wish, most: usize, room: &mut Room) {
         self.score(self.model.tiles(), factors, &mut room.scores);
         let seen = self.model.viewer_index(viewer).map_or(&[][..], |v| self.model.seen(v));
         seen.iter().for_each(|p| room.scores[*p as usize] = f32::NEG_INFINITY);
-        self.take_best(wish, room);
+        self.take_best(wish, most, room);
     }
 
     /// Fills `room.best` with the programmes most like one of the catalogue; `false` where the model does not know it.
@@ -101,7 +102,7 @@ impl Live {
         });
         self.score(tiles, &rows[own as usize * rank..][..rank], &mut room.scores);
         room.scores[own as usize] = f32::NEG_INFINITY;
-        self.take_best(wish, room);
+        self.take_best(wish, wish.limit, room);
         true
     }
 
@@ -116,7 +117,7 @@ impl Live {
         self.by_index.get(index as usize).copied().filter(|p| *p != GONE)
     }
 
-    fn take_best(&self, wish: &Wish, room: &mut Room) {
+    fn take_best(&self, wish: &Wish, most: usize, room: &mut Room) {
         let Room { scores, best, watched } = room;
         for (score, index) in scores.iter_mut().zip(&self.programmes) {
             if *index == GONE || !wish.wants(*index) {
@@ -126,7 +127,7 @@ impl Live {
         for programme in watched.iter().filter_map(|index| self.number(*index)) {
             scores[programme as usize] = f32::NEG_INFINITY;
         }
-        highest(scores, wish.limit, best);
+        highest(scores, most, best);
         best.retain(|(_, score)| *score > f32::NEG_INFINITY);
         best.iter_mut().for_each(|(programme, _)| *programme = self.programmes[*programme as usize]);
     }

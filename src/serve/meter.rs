@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::auth::Refusal;
 use super::practice::Table;
+use super::rules::Rules;
 use super::world::World;
 use crate::watch::names;
 
@@ -48,6 +49,11 @@ pub(super) const ROUTES: [(Route, &str); 13] = [
     (Route::Openapi, "/openapi.json"),
     (Route::None, "none"),
 ];
+
+/// Returns how numbers and logs call a route.
+pub fn word(route: Route) -> &'static str {
+    ROUTES[route as usize].1
+}
 
 /// Which refusals are told under which reason.
 const REASONS: [(&str, &[Refusal]); 8] = [
@@ -94,6 +100,9 @@ pub struct Meter {
     store_ok: AtomicU64,
     store_errors: AtomicU64,
     pub store_throttled: AtomicU64,
+    /// Reads that were not tried: the store is down, or too many wait for it.
+    pub store_left_alone: AtomicU64,
+    pub cache_hits: AtomicU64,
     events: AtomicU64,
     events_without_consent: AtomicU64,
     forgotten: AtomicU64,
@@ -169,7 +178,15 @@ impl Meter {
     }
 
     /// The page in Prometheus' text form.
-    pub fn page(&self, world: &World, ready: bool, quota: Option<f64>, table: &Table, now: f64) -> String {
+    pub fn page(
+        &self,
+        world: &World,
+        ready: bool,
+        quota: Option<f64>,
+        table: &Table,
+        exposures_lost: Option<u64>,
+        now: f64,
+    ) -> String {
         let mut page = String::with_capacity(16 * 1024);
         let head = |page: &mut String, name: &str, kind: &str, help: &str| {
             let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}");
@@ -205,13 +222,17 @@ impl Meter {
         }
         let _ = writeln!(page, "{}{{kind=\"empty\"}} {}", names::ANSWERS, self.empty.load(Relaxed));
         head(&mut page, names::STORE_READS, "counter", "Reads of the store by result.");
-        for (result, count) in
-            [("ok", &self.store_ok), ("throttled", &self.store_throttled), ("error", &self.store_errors)]
-        {
+        for (result, count) in [
+            ("ok", &self.store_ok),
+            ("throttled", &self.store_throttled),
+            ("error", &self.store_errors),
+            ("left-alone", &self.store_left_alone),
+        ] {
             let _ = writeln!(page, "{}{{result=\"{result}\"}} {}", names::STORE_READS, count.load(Relaxed));
         }
         for (name, help, count) in [
             (names::DEGRADED, "Answers that are less than what was asked for.", &self.degraded),
+            ("serin_store_cache_hits_total", "Lists that were remembered from an earlier read.", &self.cache_hits),
             ("serin_events_total", "Viewings that came in and were folded in.", &self.events),
             ("serin_events_without_consent_total", "Viewings that were left out.", &self.events_without_consent),
             ("serin_forgotten_total", "Viewers who took their consent back.", &self.forgotten),
@@ -221,6 +242,10 @@ impl Meter {
         ] {
             head(&mut page, name, "counter", help);
             let _ = writeln!(page, "{name} {}", count.load(Relaxed));
+        }
+        if let Some(lost) = exposures_lost.filter(|_| world.rules.as_ref().is_some_and(Rules::explores)) {
+            head(&mut page, "serin_exposures_lost_total", "counter", "Explored answers that could not be noted.");
+            let _ = writeln!(page, "serin_exposures_lost_total {lost}");
         }
         if table.capacity.is_some() {
             head(&mut page, names::STORE_UNITS, "counter", "Read units used.");
@@ -237,6 +262,7 @@ impl Meter {
             (names::LISTS, world.lists_held().map(|n| n as f64)),
             (names::QUOTA, quota),
             (names::STORE_CAPACITY, table.capacity),
+            ("serin_lists_expire_timestamp_seconds", world.distant().map(|d| d.expires_at as f64)),
             ("serin_connections", Some(self.connections.load(Relaxed) as f64)),
         ];
         for (name, value) in gauges.iter().filter_map(|(n, v)| Some((n, (*v)?))) {

@@ -15,10 +15,13 @@ use serde::Deserialize;
 
 use super::answer;
 use super::api::{Worker, json, now_s};
+use super::front::Sent;
 use super::meter::Route;
 use super::problem::{Problem, Reply};
 use super::sigv4::{self, Fault, Signed};
-use super::wish::{LONGEST_ID, MOST_ITEMS, Wish};
+use super::store::similar_key;
+use super::stores::remote::Fetched;
+use super::wish::{MOST_ITEMS, Wish, check_id};
 use super::world::World;
 
 /// The longest body that is read; the largest honest one has 500 ids.
@@ -53,7 +56,9 @@ struct Asked {
     campaign_arn: Option<String>,
     recommender_arn: Option<String>,
     user_id: Option<String>,
-    num_results: Option<i64>,
+    item_id: Option<String>,
+    /// JSON knows no integers: 20.0 is one too.
+    num_results: Option<f64>,
     filter_arn: Option<String>,
     filter_values: Option<BTreeMap<String, String>>,
     input_list: Option<Vec<String>>,
@@ -86,14 +91,27 @@ pub async fn answer(worker: &Worker, route: Route, request: Request<Incoming>) -
         Err(problem) => return problem.reply(),
     };
     let request = Request::from_parts(head, ());
-    let done = let_in(worker, &request, &body).and_then(|()| {
+    let asked = let_in(worker, &request, &body).and_then(|()| {
         if !worker.api.within_quota() {
             return Err(Refused(StatusCode::TOO_MANY_REQUESTS, "ThrottlingException", "Rate exceeded".to_owned()));
         }
-        let asked =
-            serde_json::from_slice(&body).map_err(|e| Refused::input(format!("the body is no request: {e}")))?;
-        if route == Route::Campaign { recommend(worker, &asked) } else { rank(worker, &asked) }
+        serde_json::from_slice::<Asked>(&body).map_err(|e| Refused::input(format!("the body is no request: {e}")))
     });
+    let asked = match asked {
+        Ok(asked) => asked,
+        Err(refused) => return refused.reply(),
+    };
+    let world = worker.api.world.load_full();
+    let fetched = match (asked.user(), asked.item()) {
+        (_, Some(item)) if route == Route::Campaign => worker.fetch(&world, &similar_key(item)).await,
+        (Ok(user), _) => worker.fetch_for(&world, user).await,
+        _ => None,
+    };
+    let done = if route == Route::Campaign {
+        recommend(worker, &world, &asked, fetched.as_ref())
+    } else {
+        rank(worker, &world, &asked, fetched.as_ref())
+    };
     done.unwrap_or_else(Refused::reply)
 }
 
@@ -121,7 +139,7 @@ fn let_in(worker: &Worker, request: &Request<()>, body: &[u8]) -> Result<(), Ref
     let headers: Vec<_> = request.headers().iter().map(|(n, v)| (n.as_str().to_owned(), text(v))).collect();
     let signed = Signed {
         method: request.method().as_str(),
-        path: request.uri().path(),
+        path: request.extensions().get::<Sent>().map_or(request.uri().path(), |sent| &sent.0),
         query: request.uri().query().unwrap_or_default(),
         headers: &headers,
         body,
@@ -144,12 +162,26 @@ fn let_in(worker: &Worker, request: &Request<()>, body: &[u8]) -> Result<(), Ref
 }
 
 impl Asked {
-    fn user(&self) -> Result<&str, Refused> {
+    /// The item whose most similar ones are asked for: a request that names an item and no viewer.
+    fn item(&self) -> Option<&str> {
+        self.item_id.as_deref().filter(|i| self.user_id.is_none() && check_id(i).is_ok())
+    }
+
+    fn campaign(&self) -> Result<(), Refused> {
+        for (name, id) in [("userId", &self.user_id), ("itemId", &self.item_id)] {
+            if let Some(Err(why)) = id.as_deref().map(check_id) {
+                return Err(Refused::input(format!("{name}: {why}")));
+            }
+        }
         if self.campaign_arn.is_none() && self.recommender_arn.is_none() {
             return Err(Refused::input("campaignArn is missing"));
         }
-        let user = self.user_id.as_deref().filter(|u| (1..=LONGEST_ID).contains(&u.len()));
-        user.ok_or_else(|| Refused::input(format!("userId must have 1 to {LONGEST_ID} characters")))
+        Ok(())
+    }
+
+    fn user(&self) -> Result<&str, Refused> {
+        self.campaign()?;
+        self.user_id.as_deref().ok_or_else(|| Refused::input("userId is missing"))
     }
 }
 
@@ -173,30 +205,33 @@ impl Asked {
     }
 }
 
-fn recommend(worker: &Worker, asked: &Asked) -> Result<Reply, Refused> {
-    let user = asked.user()?;
-    let limit = asked.num_results.map_or(Some(RESULTS), |n| usize::try_from(n).ok().filter(|n| *n <= MOST_ITEMS));
+fn recommend(worker: &Worker, world: &World, asked: &Asked, fetched: Option<&Fetched>) -> Result<Reply, Refused> {
+    asked.campaign()?;
+    let whole = |n: f64| (n.fract() == 0.0 && (0.0..=MOST_ITEMS as f64).contains(&n)).then_some(n as usize);
+    let limit = asked.num_results.map_or(Some(RESULTS), whole);
     let limit = limit.ok_or_else(|| Refused::input(format!("numResults must be 0 to {MOST_ITEMS}")))?;
-    let world = worker.api.world.load();
     // Personalize takes 0 as its default.
-    let wish = asked.wish(worker, &world, if limit == 0 { RESULTS } else { limit })?;
+    let wish = asked.wish(worker, world, if limit == 0 { RESULTS } else { limit })?;
     let mut body = Vec::with_capacity(2048);
     body.extend_from_slice(b"{\"itemList\":[");
-    let answer = worker.pick(&world, user, &wish, &mut body);
+    let answer = match asked.item() {
+        // A programme that is not known has no similar ones: everybody's are given, as Personalize does.
+        Some(item) => worker.pick_similar(world, item, &wish, fetched, &mut body),
+        None => worker.pick(world, asked.user()?, &wish, fetched, &mut body),
+    };
     Ok(close(body, answer.degraded))
 }
 
-fn rank(worker: &Worker, asked: &Asked) -> Result<Reply, Refused> {
+fn rank(worker: &Worker, world: &World, asked: &Asked, fetched: Option<&Fetched>) -> Result<Reply, Refused> {
     let user = asked.user()?;
     let items = asked.input_list.as_ref().ok_or_else(|| Refused::input("inputList is missing"))?;
     if items.is_empty() || items.len() > MOST_ITEMS {
         return Err(Refused::input(format!("inputList must have 1 to {MOST_ITEMS} items")));
     }
-    let world = worker.api.world.load();
     let mut body = Vec::with_capacity(2048);
     body.extend_from_slice(b"{\"personalizedRanking\":[");
-    let wish = asked.wish(worker, &world, items.len())?;
-    let mut ranked = worker.rank(&world, user, items);
+    let wish = asked.wish(worker, world, items.len())?;
+    let mut ranked = worker.rank(world, user, items, fetched);
     ranked
         .items
         .retain(|(item, _)| wish.filter.is_none() || world.catalogue.index(item).is_some_and(|i| wish.wants(i)));

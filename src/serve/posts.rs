@@ -8,7 +8,9 @@ use super::answer::{self, Asking};
 use super::api::{Worker, json, now_s};
 use super::problem::{Problem, Reply};
 use super::recent::Viewing;
-use super::wish::{LONGEST_ID, MOST_ITEMS};
+use super::stores::remote::Fetched;
+use super::wish::{MOST_ITEMS, check_id};
+use super::world::World;
 
 /// `{"items": ["p1", ..]}`.
 #[derive(Deserialize)]
@@ -43,13 +45,18 @@ struct Event {
 }
 
 /// Orders the items that were sent for a viewer.
-pub fn rank(worker: &Worker, viewer: &str, body: &[u8]) -> Result<Reply, Problem> {
+pub fn rank(
+    worker: &Worker,
+    world: &World,
+    viewer: &str,
+    body: &[u8],
+    fetched: Option<&Fetched>,
+) -> Result<Reply, Problem> {
     let asked: Ranking = read(body, r#"{"items": ["ITEM_ID", ..]}"#)?;
     if asked.items.is_empty() || asked.items.len() > MOST_ITEMS {
         return Err(bad(format!("items must be 1 to {MOST_ITEMS}, not {}", asked.items.len())));
     }
-    let world = worker.api.world.load();
-    let ranked = worker.rank(&world, viewer, &asked.items);
+    let ranked = worker.rank(world, viewer, &asked.items, fetched);
     let mut out = b"{\"user\":".to_vec();
     answer::write_text(viewer, &mut out);
     out.extend_from_slice(b",\"items\":[");
@@ -66,21 +73,26 @@ pub fn rank(worker: &Worker, viewer: &str, body: &[u8]) -> Result<Reply, Problem
 
 /// Takes viewings in; the viewer's next answer knows them.
 pub fn events(worker: &Worker, body: &[u8]) -> Result<Reply, Problem> {
-    let sent: Sent = read(body, r#"{"user": "USER_ID", "item": "ITEM_ID", "value": 0.9}"#)?;
     let now = now_s();
-    let viewings = viewings(sent, now)?;
+    let viewings = read_events(body, now)?;
     let world = worker.api.world.load();
     let total = viewings.len();
     let known: Vec<Viewing> = viewings.into_iter().filter(|v| world.catalogue.index(&v.item).is_some()).collect();
     let unknown = total - known.len();
     let recent = &worker.api.recent;
-    let withheld =
-        |v: &Viewing| Asking { world: &world, meter: &worker.api.meter, recent, viewer: &v.user }.is_withheld();
+    let withheld = |v: &Viewing| {
+        Asking { world: &world, meter: &worker.api.meter, recent, viewer: &v.user, fetched: None }.is_withheld()
+    };
     let (left_out, taken): (Vec<_>, Vec<_>) = known.into_iter().partition(withheld);
     worker.api.meter.folded_in(taken.len(), left_out.len());
     recent.see(&taken, now).map_err(|e| not_kept(&e))?;
     let told = json!({"accepted": taken.len(), "without_consent": left_out.len(), "unknown_items": unknown});
     Ok(accepted(&told))
+}
+
+/// Reads viewings in any of their forms.
+pub fn read_events(body: &[u8], now: i64) -> Result<Vec<Viewing>, Problem> {
+    viewings(read(body, r#"{"user": "USER_ID", "item": "ITEM_ID", "value": 0.9}"#)?, now)
 }
 
 /// Forgets a viewer, here and everywhere, at once.
@@ -102,9 +114,7 @@ fn viewings(sent: Sent, now: i64) -> Result<Vec<Viewing>, Problem> {
     let viewing = |event: Event| {
         let user = event.user.or_else(|| user.clone()).ok_or_else(|| bad("an event names no user".to_owned()))?;
         for id in [&user, &event.item] {
-            if id.is_empty() || id.len() > LONGEST_ID || id.chars().any(char::is_control) {
-                return Err(bad(format!("an id has 1 to {LONGEST_ID} bytes and no control characters")));
-            }
+            check_id(id).map_err(bad)?;
         }
         let value = event.value.unwrap_or(1.0);
         if !(0.0..=1.0).contains(&value) {
@@ -169,9 +179,9 @@ mod tests {
             (r#"{"user":"u"}"#, "the body is not"),
             (r#"{"user":"u","item":"p","value":1.5}"#, "from 0 to 1, not 1.5"),
             (r#"{"user":"u","item":"p","value":-0.1}"#, "from 0 to 1"),
-            (r#"{"user":"u","item":""}"#, "1 to 256 bytes"),
+            (r#"{"user":"u","item":""}"#, "1 to 256 characters"),
             (r#"{"user":"u\u0001","item":"p"}"#, "no control characters"),
-            (&long, "1 to 256 bytes"),
+            (&long, "1 to 256 characters"),
         ] {
             let said = parse(body).expect_err("refused");
             assert!(said.contains(says), "{body:.60}: {said}");

@@ -7,6 +7,7 @@ use super::catalogue::Catalogue;
 use super::error::ServeError;
 use super::store::{Meta, Numbers, similar_key};
 use super::stores::embedded::{Published, Writer};
+use super::stores::objects::Objects;
 use crate::model::consent::{Answer, Consent};
 use crate::model::error::ModelError;
 use crate::model::files::Model;
@@ -18,11 +19,12 @@ use crate::stop::Stop;
 pub struct Order<'a> {
     pub model: &'a Model,
     pub catalogue: &'a Catalogue,
-    pub store: &'a Path,
     /// Who agreed; whoever did not has no list.
     pub consent: &'a Consent,
     pub top: usize,
     pub threads: usize,
+    /// Where the lists go before they go to the store.
+    pub objects: Option<&'a Objects>,
 }
 
 /// What a publish did, and what it left out.
@@ -36,9 +38,9 @@ pub struct Outcome {
 }
 
 /// Publishes; until the last moment the generation before serves on, and an error leaves it serving.
-pub fn publish(order: &Order<'_>, stop: &Stop, tell: Tell<'_>) -> Result<Outcome, ServeError> {
+pub fn publish(order: &Order<'_>, store: &Path, stop: &Stop, tell: Tell<'_>) -> Result<Outcome, ServeError> {
     ignore_file_size_signal();
-    let mut writer = Writer::begin(order.store)?;
+    let mut writer = Writer::begin(store)?;
     let numbers = order.numbers(&mut writer.numbers);
     let mut failed = None;
     let made = each_list(order, &numbers, stop, tell, |key, list| {
@@ -51,7 +53,10 @@ pub fn publish(order: &Order<'_>, stop: &Stop, tell: Tell<'_>) -> Result<Outcome
         return Err(writer.failed(error));
     }
     let without_consent = made?;
-    let published = writer.finish(order.meta(&numbers))?;
+    let published = writer.finish_after(order.meta(&numbers), |path, generation| {
+        let Some(objects) = order.objects else { return Ok(()) };
+        objects.send(generation.name.trim_end_matches(".lists"), path, &generation.meta).map(|_| ())
+    })?;
     Ok(Outcome { published, unknown: numbers.iter().filter(|n| n.is_none()).count(), without_consent })
 }
 
@@ -64,6 +69,12 @@ impl Order<'_> {
             self.catalogue.index(id).map(|_| known.number(id))
         };
         all.map(number).collect()
+    }
+
+    /// Returns the viewers who agreed, in the order in which their lists are made.
+    pub fn viewers(&self) -> Vec<u32> {
+        let agreed = |v: &u32| self.consent.of(self.model.viewer_id(*v)) == Answer::Yes;
+        (0..self.model.viewers() as u32).filter(agreed).collect()
     }
 
     /// Returns what travels with the lists; the store adds the table and the counts.
@@ -89,8 +100,7 @@ pub fn each_list(
     mut write: impl FnMut(&str, &[(u32, f32)]) -> Result<(), ServeError>,
 ) -> Result<u64, ServeError> {
     let model = order.model;
-    let agreed = |v: &u32| order.consent.of(model.viewer_id(*v)) == Answer::Yes;
-    let viewers: Vec<u32> = (0..model.viewers() as u32).filter(agreed).collect();
+    let viewers = order.viewers();
     let total = viewers.len() as f64;
     let (mut done, mut failed) = (0_u64, None);
     let mut numbered = Vec::new();

@@ -12,8 +12,10 @@ use super::api::{Api, now_s};
 use super::catalogue::Catalogue;
 use super::error::ServeError;
 use super::expression::Filters;
+use super::rules::Rules;
 use super::stores::embedded;
-use super::world::World;
+use super::stores::remote::{Afar, Distant, Watcher};
+use super::world::{Held, World};
 use crate::model::consent::Consent;
 use crate::model::files::Model;
 use crate::stop::Stop;
@@ -25,13 +27,25 @@ const EACH: Duration = Duration::from_millis(25);
 #[derive(Clone, Debug)]
 pub struct Sources {
     pub items: PathBuf,
-    pub store: Option<PathBuf>,
+    pub store: Option<Lists>,
     pub model: Option<PathBuf>,
     /// Who agreed.
     pub users: Option<PathBuf>,
     /// Named filters of the Personalize wire.
     pub filters: Option<PathBuf>,
+    /// Boosts, promotions, caps, freshness and exploration.
+    pub rules: Option<PathBuf>,
 }
+
+/// Where the lists lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lists {
+    Here(PathBuf),
+    There(Afar),
+}
+
+/// How often a store elsewhere is asked for its pointer.
+const EACH_AFAR: Duration = Duration::from_millis(500);
 
 /// How long a refresh that failed waits until it is tried again, doubled each time up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -48,6 +62,7 @@ struct Seen {
     model: Option<Mark>,
     users: Option<Mark>,
     filters: Option<Mark>,
+    rules: Option<Mark>,
 }
 
 fn mark(path: &Path) -> Option<Mark> {
@@ -59,17 +74,27 @@ impl Sources {
     /// Reads everything anew; an error leaves nothing half read.
     pub fn open(&self) -> Result<World, ServeError> {
         let catalogue = Arc::new(Catalogue::open(&self.items)?);
-        let generation = self.store.as_deref().map(embedded::open).transpose()?.map(Arc::new);
+        let held = match &self.store {
+            Some(Lists::Here(path)) => Some(Held::Here(embedded::open(path)?)),
+            Some(Lists::There(afar)) => Some(Held::There(Distant::open(afar)?)),
+            None => None,
+        };
         let model = self.model.as_deref().map(Model::open).transpose();
         let model = model.map_err(|e| ServeError::Setting(e.to_string()))?;
         let consent = self.users.as_deref().map(Consent::read).transpose();
         let consent = consent.map_err(|e| ServeError::Setting(e.to_string()))?.unwrap_or_default();
         let filters = self.filters.as_deref().map(|path| Filters::open(path, &catalogue)).transpose()?;
-        World::new(catalogue, generation, model, consent, filters.unwrap_or_default())
+        let rules = self.rules.as_deref().map(|path| Rules::open(path, &catalogue)).transpose()?;
+        let world = World::new(catalogue, held, model, consent, filters.unwrap_or_default())?;
+        Ok(World { rules, ..world })
     }
 
-    fn look(&self) -> Seen {
-        let generation = self.store.as_ref().and_then(|s| embedded::current(s).ok().flatten());
+    fn look(&self, pointer: &mut Pointer) -> Seen {
+        let generation = match &self.store {
+            Some(Lists::Here(path)) => embedded::current(path).ok().flatten(),
+            Some(Lists::There(afar)) => pointer.look(afar),
+            None => None,
+        };
         // The manifest is made anew with each model: its inode changes even where the time does not.
         let model = self.model.as_ref().and_then(|folder| mark(&folder.join("model.json")));
         Seen {
@@ -78,21 +103,44 @@ impl Sources {
             model,
             users: self.users.as_deref().and_then(mark),
             filters: self.filters.as_deref().and_then(mark),
+            rules: self.rules.as_deref().and_then(mark),
         }
+    }
+}
+
+/// What a store elsewhere said last of its pointer; asked seldom, and what it does not say changes nothing.
+#[derive(Default)]
+struct Pointer {
+    watcher: Watcher,
+    asked: Option<Instant>,
+    said: Option<String>,
+}
+
+impl Pointer {
+    fn look(&mut self, afar: &Afar) -> Option<String> {
+        if self.asked.is_none_or(|at| at.elapsed() >= EACH_AFAR) {
+            self.asked = Some(Instant::now());
+            match self.watcher.current(afar) {
+                Ok(generation) => self.said = Some(format!("generation {generation}")),
+                Err(error) => tracing::warn!(%error, "the store does not say which lists serve; those held serve on"),
+            }
+        }
+        self.said.clone()
     }
 }
 
 /// Starts the thread that keeps the world fresh until `stop`.
 pub fn keep_fresh(sources: Sources, api: Arc<Api>, stop: Stop) -> std::io::Result<thread::JoinHandle<()>> {
     thread::Builder::new().name("refresh".to_owned()).spawn(move || {
-        let mut seen = sources.look();
+        let mut pointer = Pointer::default();
+        let mut seen = sources.look(&mut pointer);
         let mut again: Option<(Instant, Duration)> = None;
         while !stop.requested() {
             thread::sleep(EACH);
             if let Err(error) = api.recent.catch_up(now_s()) {
                 tracing::warn!(%error, "what other replicas took in could not be read");
             }
-            let now = sources.look();
+            let now = sources.look(&mut pointer);
             let due = again.is_some_and(|(at, _)| Instant::now() >= at);
             if now == seen && !due {
                 continue;

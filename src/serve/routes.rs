@@ -41,17 +41,20 @@ pub fn method(route: Route) -> Method {
     }
 }
 
+/// Text without control characters, as a JSON schema's pattern.
+const PLAIN: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$";
+
 /// Returns the OpenAPI document; `columns` are the catalogue's, each a filter.
 pub fn openapi<'c>(columns: impl Iterator<Item = &'c str>) -> Value {
     let id = |name: &str, what: &str| {
         json!({"name": name, "in": "path", "required": true, "description": what,
-               "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_ID}})
+               "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_ID, "pattern": PLAIN}})
     };
     let limit = json!({"name": "limit", "in": "query", "description": "how many at most",
                        "schema": {"type": "integer", "minimum": 1, "maximum": MOST_ITEMS, "default": 20}});
     let filters: Vec<Value> = columns
         .map(|column| {
-            json!({"name": column, "in": "query", "schema": {"type": "string"},
+            json!({"name": column, "in": "query", "schema": {"type": "string", "pattern": "[^,\\s-]"},
                    "description": "`a,b` is any of, `-a` is not a; given twice, both must match"})
         })
         .collect();
@@ -121,12 +124,18 @@ pub fn openapi<'c>(columns: impl Iterator<Item = &'c str>) -> Value {
 
 fn schemas() -> Value {
     let text = || json!({"type": "string"});
-    let id = || json!({"type": "string", "minLength": 1, "maxLength": LONGEST_ID});
+    let id = || json!({"type": "string", "minLength": 1, "maxLength": LONGEST_ID, "pattern": PLAIN});
+    let or_null = |schema: Value| json!({"anyOf": [schema, {"type": "null"}]});
+    let filter = || or_null(text());
+    let values = || or_null(json!({"type": "object", "additionalProperties": text()}));
     let whole = || json!({"type": "integer", "minimum": 0});
     let event = json!({"type": "object", "required": ["item"], "properties": {
-        "user": id(), "item": id(), "value": {"type": "number", "minimum": 0, "maximum": 1}}});
+        "user": or_null(id()), "item": id(), "value": or_null(json!({"type": "number", "minimum": 0, "maximum": 1}))}});
+    let of_somebody = json!({"allOf": [event, {"required": ["user"], "properties": {"user": id()}}]});
     let scored = json!({"type": "array", "items": {"type": "object", "required": ["itemId"],
-        "properties": {"itemId": text(), "score": {"type": "number"}}}});
+        "properties": {"itemId": text(), "score": {"type": "number"},
+            "reason": {"type": "string", "description": "why it is there, where the platform has rules"},
+            "propensity": {"type": "number", "exclusiveMinimum": 0, "maximum": 1, "description": "the chance with which it came to its place"}}}});
     json!({
         "Items": {"type": "object", "required": ["items", "source", "model", "degraded"], "properties": {
             "user": text(), "item": text(), "items": scored, "model": text(), "degraded": {"type": "boolean"},
@@ -134,19 +143,21 @@ fn schemas() -> Value {
         "Ranking": {"type": "object", "required": ["items"], "properties": {
             "items": {"type": "array", "items": text(), "minItems": 1, "maxItems": MOST_ITEMS}}},
         "Events": {"anyOf": [
-            {"allOf": [event, {"required": ["user"]}]},
-            {"type": "array", "minItems": 1, "maxItems": MOST_ITEMS, "items": {"allOf": [event, {"required": ["user"]}]}},
+            of_somebody,
+            {"type": "array", "minItems": 1, "maxItems": MOST_ITEMS, "items": of_somebody},
             {"type": "object", "required": ["user", "events"], "properties": {"user": id(),
                 "events": {"type": "array", "minItems": 1, "maxItems": MOST_ITEMS, "items": event}}}]},
         "Accepted": {"type": "object", "required": ["accepted", "without_consent", "unknown_items"], "properties": {
             "accepted": whole(), "without_consent": whole(), "unknown_items": whole()}},
         "Forgotten": {"type": "object", "required": ["user", "forgotten"], "properties": {"user": text(), "forgotten": {"const": true}}},
-        "GetRecommendations": {"type": "object", "required": ["campaignArn", "userId"], "properties": {
-            "campaignArn": text(), "userId": id(), "numResults": {"type": "integer", "minimum": 0, "maximum": MOST_ITEMS},
-            "filterArn": text(), "filterValues": {"type": "object", "additionalProperties": text()}}},
+        "GetRecommendations": {"type": "object", "required": ["campaignArn"], "properties": {
+            "campaignArn": text(), "userId": or_null(id()), "itemId": or_null(id()),
+            "numResults": or_null(json!({"type": "integer", "minimum": 0, "maximum": MOST_ITEMS})),
+            "filterArn": filter(), "filterValues": values()},
+            "anyOf": [{"required": ["userId"], "properties": {"userId": id()}}, {"required": ["itemId"], "properties": {"itemId": id()}}]},
         "GetPersonalizedRanking": {"type": "object", "required": ["campaignArn", "userId", "inputList"], "properties": {
             "campaignArn": text(), "userId": id(), "inputList": {"type": "array", "items": text(), "minItems": 1, "maxItems": MOST_ITEMS},
-            "filterArn": text(), "filterValues": {"type": "object", "additionalProperties": text()}}},
+            "filterArn": filter(), "filterValues": values()}},
         "ItemList": {"type": "object", "required": ["itemList", "recommendationId"], "properties": {"itemList": scored, "recommendationId": text()}},
         "PersonalizedRanking": {"type": "object", "required": ["personalizedRanking", "recommendationId"], "properties": {
             "personalizedRanking": scored, "recommendationId": text()}},

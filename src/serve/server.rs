@@ -18,9 +18,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::{mpsc, watch};
 
-use super::api::{Api, Worker};
+use super::api::Api;
 use super::error::ServeError;
+use super::front::Front;
 use super::problem::Problem;
+use super::trail::Trail;
 use crate::stop::Stop;
 
 /// A request's head must have come by then; slow callers hold a connection, never a worker.
@@ -59,22 +61,34 @@ impl Server {
 
     /// Serves until `stop`, then lets what is under way end, within a bound.
     pub fn run(self, api: &Arc<Api>, threads: usize, stop: &Stop) -> Result<(), ServeError> {
+        self.run_all(&[(String::new(), Arc::clone(api))], &Trail::default(), threads, stop)
+    }
+
+    /// Serves several platforms, each below its name; the first one counts the connections.
+    pub fn run_all(
+        self,
+        all: &[(String, Arc<Api>)],
+        trail: &Trail,
+        threads: usize,
+        stop: &Stop,
+    ) -> Result<(), ServeError> {
+        let Some((_, api)) = all.first() else { return Ok(()) };
         let failed = |source| ServeError::Listen { address: self.address.to_string(), source };
         let (end, ended) = watch::channel(false);
         let mut hands = Vec::new();
         let mut workers = Vec::new();
         for number in 0..threads.max(1) {
             let (hand, mut connections) = mpsc::unbounded_channel::<TcpStream>();
-            let (api, mut ended) = (Arc::clone(api), ended.clone());
+            let (all, trail, mut ended) = (all.to_vec(), trail.clone(), ended.clone());
             let work = move || -> io::Result<()> {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
                 let local = tokio::task::LocalSet::new();
                 local.block_on(&runtime, async move {
-                    let worker = Rc::new(Worker::new(api));
-                    tokio::task::spawn_local(pulse(Rc::clone(&worker)));
+                    let front = Rc::new(Front::new(all, trail));
+                    tokio::task::spawn_local(pulse(Rc::clone(&front)));
                     let open = Rc::new(Cell::new(0_u64));
                     while let Some(stream) = connections.recv().await {
-                        tokio::task::spawn_local(serve(Rc::clone(&worker), stream, ended.clone(), Open::new(&open)));
+                        tokio::task::spawn_local(serve(Rc::clone(&front), stream, ended.clone(), Open::new(&open)));
                     }
                     // The channel closes when the process drains.
                     let _ = ended.wait_for(|e| *e).await;
@@ -89,7 +103,7 @@ impl Server {
             hands.push(hand);
         }
         accept(&self.listener, api, &hands, stop);
-        api.draining.store(true, Relaxed);
+        all.iter().for_each(|(_, api)| api.draining.store(true, Relaxed));
         drop(self.listener);
         drop(hands);
         let _ = end.send(true);
@@ -156,10 +170,10 @@ impl Drop for Open {
     }
 }
 
-async fn serve(worker: Rc<Worker>, stream: TcpStream, mut ended: watch::Receiver<bool>, _open: Open) {
-    let api = Arc::clone(&worker.api);
+async fn serve(front: Rc<Front>, stream: TcpStream, mut ended: watch::Receiver<bool>, _open: Open) {
+    let api = front.counts();
     if let Ok(stream) = tokio::net::TcpStream::from_std(stream) {
-        let service = service_fn(move |request| worker.handle(request));
+        let service = service_fn(move |request| front.handle(request));
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
         http.max_buf_size(LONGEST_HEAD).max_headers(MOST_HEADERS).pipeline_flush(true);
@@ -178,12 +192,12 @@ async fn serve(worker: Rc<Worker>, stream: TcpStream, mut ended: watch::Receiver
 }
 
 /// Measures how far the worker is behind: what should take ten milliseconds takes longer when it is.
-async fn pulse(worker: Rc<Worker>) {
+async fn pulse(front: Rc<Front>) {
     loop {
         let began = Instant::now();
         tokio::time::sleep(PULSE).await;
         let late = began.elapsed().saturating_sub(PULSE);
-        worker.behind_ms.store(late.as_millis() as u64, Relaxed);
+        front.is_behind(late.as_millis() as u64);
     }
 }
 

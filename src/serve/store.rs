@@ -13,6 +13,33 @@ pub const ENTRY: usize = 6;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreAt {
     Embedded(PathBuf),
+    DynamoDb {
+        table: String,
+        /// Where it answers, when that is not AWS.
+        endpoint: Option<String>,
+    },
+}
+
+impl StoreAt {
+    /// The same store, asked at another address: a local server, or the limiter before it.
+    #[must_use]
+    pub fn at(self, url: Option<&str>) -> Self {
+        match self {
+            Self::DynamoDb { table, endpoint } => {
+                Self::DynamoDb { table, endpoint: url.map(str::to_owned).or(endpoint) }
+            }
+            embedded @ Self::Embedded(_) => embedded,
+        }
+    }
+}
+
+impl std::fmt::Display for StoreAt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Embedded(path) => write!(f, "embedded:{}", path.display()),
+            Self::DynamoDb { table, .. } => write!(f, "dynamodb:{table}"),
+        }
+    }
 }
 
 impl FromStr for StoreAt {
@@ -21,9 +48,17 @@ impl FromStr for StoreAt {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
             Some(("embedded", path)) if !path.is_empty() => Ok(Self::Embedded(path.into())),
-            _ => Err(format!("`{text}` is not a store; write embedded:PATH")),
+            Some(("dynamodb", table)) if is_table(table) => {
+                Ok(Self::DynamoDb { table: table.to_owned(), endpoint: None })
+            }
+            _ => Err(format!("`{text}` is not a store; write embedded:PATH or dynamodb:TABLE")),
         }
     }
+}
+
+/// Whether DynamoDB would take it as a table's name.
+fn is_table(name: &str) -> bool {
+    (3..=255).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
 }
 
 /// Returns the key under which a programme's most similar ones lie; no viewer's id begins like it.
@@ -90,6 +125,15 @@ impl<'a> List<'a> {
         Self { low, step: (high - low) / f32::from(u16::MAX), entries }
     }
 
+    /// Reads a list as `pack` made it: its lowest and highest score, then the entries.
+    pub fn packed(bytes: &'a [u8]) -> Option<Self> {
+        let (head, entries) = bytes.split_at_checked(PACK_HEAD)?;
+        let score = |i: usize| f32::from_le_bytes([head[i], head[i + 1], head[i + 2], head[i + 3]]);
+        let whole =
+            head[0] == PACKED && entries.len().is_multiple_of(ENTRY) && score(1).is_finite() && score(5).is_finite();
+        whole.then(|| Self::new(score(1), score(5), entries))
+    }
+
     #[inline]
     pub fn iter(self) -> impl Iterator<Item = (u32, f32)> + 'a {
         self.entries.chunks_exact(ENTRY).map(move |e| {
@@ -97,6 +141,20 @@ impl<'a> List<'a> {
             (number, self.low + f32::from(u16::from_le_bytes([e[4], e[5]])) * self.step)
         })
     }
+}
+
+/// The form of a packed list: a later one can tell it from its own.
+const PACKED: u8 = 1;
+const PACK_HEAD: usize = 9;
+
+/// Makes one binary value of a list: nine bytes, and six for each entry.
+pub fn pack(list: &[(u32, f32)]) -> Vec<u8> {
+    let mut bytes = vec![0; PACK_HEAD];
+    let (low, high) = encode(list, &mut bytes);
+    bytes[0] = PACKED;
+    bytes[1..5].copy_from_slice(&low.to_le_bytes());
+    bytes[5..9].copy_from_slice(&high.to_le_bytes());
+    bytes
 }
 
 /// Appends entries; returns the lowest and the highest score, which `List::new` wants back.
@@ -131,6 +189,16 @@ mod tests {
                 prop_assert!((was.1 - is.1).abs() <= (high - low) / 60_000.0, "{:?} {:?}", was, is);
             }
             prop_assert!(back.windows(2).all(|w| w[0].1 >= w[1].1));
+            let packed = pack(&list);
+            prop_assert_eq!(packed.len(), PACK_HEAD + list.len() * ENTRY);
+            let unpacked: Vec<_> = List::packed(&packed).expect("reads").iter().collect();
+            prop_assert_eq!(unpacked, back);
+            prop_assert!(List::packed(&packed[..packed.len() - 1]).is_none());
+        }
+
+        #[test]
+        fn nothing_that_lies_in_a_table_breaks_the_reader(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            let _ = List::packed(&bytes).map(|l| l.iter().count());
         }
     }
 
@@ -144,7 +212,10 @@ mod tests {
     #[test]
     fn stores_are_named_by_kind_and_place() {
         assert_eq!("embedded:/a/b".parse(), Ok(StoreAt::Embedded("/a/b".into())));
-        for bad in ["/a/b", "embedded:", "redis:x"] {
+        let table = StoreAt::DynamoDb { table: "lists".to_owned(), endpoint: None };
+        assert_eq!(("dynamodb:lists".parse(), table.to_string()), (Ok(table.clone()), "dynamodb:lists".to_owned()));
+        assert_ne!(table.clone().at(Some("http://127.0.0.1:1")), table);
+        for bad in ["/a/b", "embedded:", "redis:x", "dynamodb:", "dynamodb:a/b", "dynamodb:ab"] {
             assert!(bad.parse::<StoreAt>().is_err(), "{bad}");
         }
     }

@@ -17,7 +17,7 @@ use super::error::ServeError;
 use super::limiter::Limiter;
 use super::meter::Route;
 use super::problem::Problem;
-use super::refresh::Sources;
+use super::refresh::{Lists, Sources};
 use super::secret;
 use crate::durable;
 use crate::stop::Stop;
@@ -178,7 +178,7 @@ fn begin(next: &Trouble, before: &Trouble, given: &Sources, gate: &Arc<Gate>, ap
     if (&next.items, &next.store) != (&before.items, &before.store) {
         let mut sources = given.clone();
         sources.items = next.items.clone().unwrap_or(sources.items);
-        sources.store = next.store.clone().or(sources.store);
+        sources.store = next.store.clone().map(Lists::Here).or(sources.store);
         if let Ok(world) = sources.open() {
             api.world.store(Arc::new(world));
         }

@@ -7,7 +7,7 @@ use super::catalogue::Catalogue;
 use super::filter;
 use super::problem::Problem;
 
-/// The longest id of a viewer or a programme.
+/// The longest id of a viewer or a programme, in characters.
 pub const LONGEST_ID: usize = 256;
 pub const MOST_ITEMS: usize = 500;
 const ITEMS: usize = 20;
@@ -61,14 +61,21 @@ fn read_limit(value: &str) -> Result<usize, Problem> {
 /// Reads the id at the end of a path.
 pub fn read_id(raw: &str) -> Result<Cow<'_, str>, Problem> {
     let id = decode(raw, false)?;
-    if id.is_empty() || id.len() > LONGEST_ID {
-        let detail = format!("an id has 1 to {LONGEST_ID} bytes, this one has {}", id.len());
-        return Err(Problem::bad_request("bad-id", detail));
+    check_id(&id).map_err(|detail| Problem::bad_request("bad-id", detail))?;
+    Ok(id)
+}
+
+/// Whether something can be an id at all.
+pub fn check_id(id: &str) -> Result<(), String> {
+    let long = id.chars().take(LONGEST_ID + 1).count();
+    if !(1..=LONGEST_ID).contains(&long) {
+        let this = if long == 0 { "none".to_owned() } else { "more".to_owned() };
+        return Err(format!("an id has 1 to {LONGEST_ID} characters, this one has {this}"));
     }
     if id.chars().any(char::is_control) {
-        return Err(Problem::bad_request("bad-id", "an id has no control characters"));
+        return Err("an id has no control characters".to_owned());
     }
-    Ok(id)
+    Ok(())
 }
 
 /// Undoes percent encoding; what is then no UTF-8 is refused.

@@ -7,7 +7,10 @@ use super::error::ServeError;
 use super::expression::Filters;
 use super::live::Live;
 use super::publish::trained_at;
+use super::rules::Rules;
+use super::store::Meta;
 use super::stores::embedded::Generation;
+use super::stores::remote::Distant;
 use crate::model::consent::Consent;
 use crate::model::files::Model;
 
@@ -22,6 +25,8 @@ pub struct World {
     pub consent: Consent,
     /// Named filters of the Personalize wire.
     pub filters: Filters,
+    /// What the platform wants beside the model.
+    pub rules: Option<Rules>,
     /// Programmes by catalogue index, most popular first.
     pub popular: Vec<(u32, f32)>,
     /// The model's name as JSON text.
@@ -30,14 +35,37 @@ pub struct World {
 
 /// Published lists, and what their numbers mean in the catalogue that is held.
 pub struct Shelf {
-    pub generation: Arc<Generation>,
+    pub held: Held,
     programmes: Vec<u32>,
 }
 
+/// Where the lists lie.
+#[derive(Debug)]
+pub enum Held {
+    Here(Generation),
+    There(Distant),
+}
+
+impl Held {
+    pub fn meta(&self) -> &Meta {
+        match self {
+            Self::Here(generation) => &generation.meta,
+            Self::There(distant) => &distant.meta,
+        }
+    }
+
+    pub fn number(&self) -> Option<u64> {
+        match self {
+            Self::Here(generation) => generation.number(),
+            Self::There(distant) => Some(distant.generation),
+        }
+    }
+}
+
 impl Shelf {
-    pub fn new(generation: Arc<Generation>, catalogue: &Catalogue) -> Self {
-        let programmes = generation.meta.table.iter().map(|id| catalogue.index(id).unwrap_or(GONE)).collect();
-        Self { generation, programmes }
+    pub fn new(held: Held, catalogue: &Catalogue) -> Self {
+        let programmes = held.meta().table.iter().map(|id| catalogue.index(id).unwrap_or(GONE)).collect();
+        Self { held, programmes }
     }
 
     /// Returns the catalogue index of a number of the lists.
@@ -50,17 +78,17 @@ impl Shelf {
 impl World {
     pub fn new(
         catalogue: Arc<Catalogue>,
-        generation: Option<Arc<Generation>>,
+        held: Option<Held>,
         model: Option<Model>,
         consent: Consent,
         filters: Filters,
     ) -> Result<Self, ServeError> {
         let live = model.map(|m| Live::new(m, &catalogue));
-        let shelf = generation.map(|g| Shelf::new(g, &catalogue));
+        let shelf = held.map(|held| Shelf::new(held, &catalogue));
         let mut popular = Vec::new();
         let mut name = String::new();
         if let Some(shelf) = &shelf {
-            let meta = &shelf.generation.meta;
+            let meta = shelf.held.meta();
             popular.extend(meta.popular.iter().map(|(n, s)| (shelf.programme(*n), *s)));
             name.clone_from(&meta.model);
         } else if let Some(live) = &live {
@@ -73,16 +101,24 @@ impl World {
             return Err(ServeError::Setting(what.to_owned()));
         }
         let model = serde_json::Value::from(name).to_string();
-        Ok(Self { catalogue, shelf, live, consent, filters, popular, model })
+        Ok(Self { catalogue, shelf, live, consent, filters, rules: None, popular, model })
+    }
+
+    /// The lists, where they lie elsewhere.
+    pub fn distant(&self) -> Option<&Distant> {
+        match &self.shelf.as_ref()?.held {
+            Held::There(distant) => Some(distant),
+            Held::Here(_) => None,
+        }
     }
 
     pub fn published_at(&self) -> Option<i64> {
-        self.shelf.as_ref().map(|s| s.generation.meta.published_at)
+        self.shelf.as_ref().map(|s| s.held.meta().published_at)
     }
 
     pub fn trained_at(&self) -> Option<i64> {
         let of_model = || self.live.as_ref().map(|l| trained_at(&l.model));
-        self.shelf.as_ref().map(|s| s.generation.meta.trained_at).or_else(of_model)
+        self.shelf.as_ref().map(|s| s.held.meta().trained_at).or_else(of_model)
     }
 
     /// Returns up to when viewings are in what is held, Unix seconds.
@@ -92,10 +128,10 @@ impl World {
     }
 
     pub fn generation_number(&self) -> Option<u64> {
-        self.shelf.as_ref().and_then(|s| s.generation.number())
+        self.shelf.as_ref().and_then(|s| s.held.number())
     }
 
     pub fn lists_held(&self) -> Option<u64> {
-        self.shelf.as_ref().map(|s| s.generation.meta.lists)
+        self.shelf.as_ref().map(|s| s.held.meta().lists)
     }
 }

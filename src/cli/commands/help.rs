@@ -16,14 +16,16 @@ const SCHEMAS: &str = include_str!("../topics/schemas.txt");
 const SCENARIOS: &str = include_str!("../topics/scenarios.txt");
 const OBJECTIVES: &str = include_str!("../topics/objectives.txt");
 const DESCEND: &str = include_str!("../topics/descend.txt");
+const RULES: &str = include_str!("../topics/rules.txt");
 const EXIT_CODES: &str = include_str!("../topics/exit.txt");
 
-const TOPICS: [(&str, &str); 8] = [
+const TOPICS: [(&str, &str); 9] = [
     ("keys", "the keys of the console"),
     ("schemas", "what --json prints, field by field"),
     ("scenarios", "how a load is written down"),
     ("objectives", "what can be asked of a run"),
     ("descend", "the way down, and how its plan is written"),
+    ("rules", "boosts, promotions, caps, freshness, exploration"),
     ("exit codes", "what the exit code says"),
     ("man", "the manual page, as roff: serin help man > serin.1"),
     ("completions SHELL", "for bash, zsh or fish: serin help completions bash"),
@@ -31,7 +33,7 @@ const TOPICS: [(&str, &str); 8] = [
 
 /// Help on a topic or a command
 ///
-/// Topics: keys, schemas, scenarios, objectives, descend, exit codes, man, completions bash|zsh|fish.
+/// Topics: keys, schemas, scenarios, objectives, descend, rules, exit codes, man, completions bash|zsh|fish.
 #[derive(clap::Args)]
 #[command(after_help = "Example: serin help objectives")]
 pub struct Help {
@@ -50,6 +52,7 @@ impl Help {
             ["scenarios" | "scenario"] => SCENARIOS.into(),
             ["objectives" | "objective"] => OBJECTIVES.into(),
             ["descend"] => DESCEND.into(),
+            ["rules" | "rule"] => RULES.into(),
             ["exit" | "exit-codes"] | ["exit", "codes" | "code"] => EXIT_CODES.into(),
             ["man"] => manual()?,
             ["completions", shell] => completions(shell)?,

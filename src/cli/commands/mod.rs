@@ -12,6 +12,7 @@ pub mod gate;
 pub mod help;
 pub mod init;
 pub mod limit;
+pub mod limiter;
 pub mod load;
 pub mod publish;
 pub mod recommend;
@@ -42,6 +43,7 @@ pub enum Word {
     Load(load::Load),
     Replay(replay::Replay),
     Limit(limit::Limit),
+    Limiter(limiter::Limiter),
     Gate(gate::Gate),
     Canary(canary::Canary),
     Experiment(experiment::Experiment),
@@ -68,6 +70,7 @@ impl Word {
             Self::Load(command) => command.run(session),
             Self::Replay(command) => command.run(session),
             Self::Limit(command) => command.run(session),
+            Self::Limiter(command) => command.run(session),
             Self::Gate(command) => command.run(session),
             Self::Canary(command) => command.run(session),
             Self::Experiment(command) => command.run(session),

@@ -1,6 +1,7 @@
 //! `serin publish`: its flags, as a job; and the way back.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::cli::exit::Exit;
 use crate::cli::session::Session;
@@ -8,6 +9,7 @@ use crate::run::error::RunError;
 use crate::run::jobs::publish::PublishJob;
 use crate::serve::store::StoreAt;
 use crate::serve::stores::embedded;
+use crate::stats::units::parse_duration;
 
 /// Publish a model's lists to the store that serves
 ///
@@ -27,9 +29,31 @@ pub struct Publish {
     /// Viewers who took their consent back: the file that `serin serve` keeps [default: SERIN_HOME/live/forgotten.csv]
     #[arg(long, value_name = "FILE")]
     withdrawn: Option<PathBuf>,
-    /// Where the lists go: embedded:PATH
+    /// Where the lists go: embedded:PATH or dynamodb:TABLE
     #[arg(long, value_name = "STORE")]
     store: StoreAt,
+    /// A folder or s3://bucket/prefix that takes the lists before they go to the store
+    #[arg(long, value_name = "URL", conflicts_with = "rollback")]
+    objects: Option<String>,
+    /// Where DynamoDB answers, when that is not AWS: a local server, or a limiter before it
+    #[arg(long, value_name = "URL")]
+    endpoint_url: Option<String>,
+    /// Where the object store answers, when that is not AWS
+    #[arg(long, value_name = "URL", requires = "objects")]
+    objects_endpoint_url: Option<String>,
+    /// Write units a second that are filled and never exceeded [default: what the table is provisioned with; on demand, as
+    /// fast as it takes them]
+    #[arg(long, value_name = "UNITS")]
+    wcu: Option<f64>,
+    /// How long lists stay in a table unless newer ones take their place; a roll back reaches no further
+    #[arg(long, value_name = "DURATION", default_value = "14d", value_parser = parse_duration)]
+    keep: Duration,
+    /// Make the table where there is none: on demand, with its expiry on
+    #[arg(long)]
+    create_table: bool,
+    /// How long a publish that was killed bars the next one from the table
+    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = parse_duration, hide = true)]
+    lease: Duration,
     /// Places of a list
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=500))]
     top: u16,
@@ -43,17 +67,45 @@ pub struct Publish {
 
 impl Publish {
     pub fn run(self, session: &Session) -> Result<Exit, RunError> {
-        let StoreAt::Embedded(store) = self.store;
+        if self.wcu.is_some_and(|units| !units.is_finite() || units < 1.0) {
+            return Err(RunError::misuse("--wcu must be at least 1"));
+        }
+        let store = self.store.at(self.endpoint_url.as_deref());
         let (Some(model), Some(items)) = (self.model, self.items) else {
-            let (from, to) = embedded::roll_back(&store)?;
+            let (from, to) = roll_back(&store)?;
             let document = serde_json::json!({"schema": "serin.rollback/1", "from": from, "to": to});
             session.print(&document, || vec![format!("{to} serves again, in the place of {from}")]);
             return Ok(Exit::Go);
         };
         let withdrawn = session.withdrawn(self.withdrawn);
-        let users = self.users;
-        let job =
-            PublishJob { model, items, users, withdrawn, store, top: usize::from(self.top), threads: self.threads };
+        let job = PublishJob {
+            users: self.users,
+            withdrawn,
+            objects: self.objects,
+            objects_endpoint: self.objects_endpoint_url,
+            top: usize::from(self.top),
+            threads: self.threads,
+            budget: self.wcu,
+            keep: self.keep,
+            create: self.create_table,
+            lease: self.lease,
+            ..PublishJob::new(model, items, store)
+        };
         session.headless(Box::new(job), None)
+    }
+}
+
+fn roll_back(store: &StoreAt) -> Result<(String, String), RunError> {
+    match store {
+        StoreAt::Embedded(path) => Ok(embedded::roll_back(path)?),
+        #[cfg(feature = "aws")]
+        StoreAt::DynamoDb { table, endpoint } => {
+            use crate::serve::publish_table::{Reaching, roll_back_table};
+            Ok(roll_back_table(&Reaching { table, endpoint: endpoint.as_deref() })?)
+        }
+        #[cfg(not(feature = "aws"))]
+        StoreAt::DynamoDb { table, .. } => Err(RunError::misuse(format!(
+            "dynamodb:{table}: this build knows no DynamoDB; build with the feature `aws`"
+        ))),
     }
 }

@@ -27,6 +27,7 @@ use crate::run::event::Event;
 use crate::run::job::{Desk, Job};
 use crate::run::summary::Summary;
 use crate::serve::stack::{self, StackHandle, StackSpec};
+use crate::serve::store::StoreAt;
 use crate::serve::{catalogue, secret};
 
 /// The scenario that is played.
@@ -114,10 +115,7 @@ fn fill(place: &Path, desk: &Desk) -> Result<(), RunError> {
     let items = place.join("items.catalogue");
     let now = jiff::Timestamp::now().as_second();
     catalogue::build(&data.join("items.csv"), &items, now)?;
-    part(
-        PublishJob { model, items, users: None, withdrawn: None, store: place.join("store"), top: TOP, threads: 0 },
-        desk,
-    )
+    part(PublishJob { top: TOP, ..PublishJob::new(model, items, StoreAt::Embedded(place.join("store"))) }, desk)
 }
 
 fn source(data: &Path) -> Source {

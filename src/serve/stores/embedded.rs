@@ -297,7 +297,16 @@ impl Writer {
     }
 
     /// Writes the rest, checks the whole file, reads a sample back, and only then moves the pointer.
-    pub fn finish(self, mut meta: Meta) -> Result<Published, ServeError> {
+    pub fn finish(self, meta: Meta) -> Result<Published, ServeError> {
+        self.finish_after(meta, |_, _| Ok(()))
+    }
+
+    /// The same, with something to do when the file is whole and checked, and before the pointer moves.
+    pub fn finish_after(
+        self,
+        mut meta: Meta,
+        first: impl FnOnce(&Path, &Generation) -> Result<(), ServeError>,
+    ) -> Result<Published, ServeError> {
         let path = self.store.join(&self.name);
         let kept = self.kept();
         let failed = |source| ServeError::Publish { path: path.clone(), source, kept: kept.clone() };
@@ -310,6 +319,9 @@ impl Writer {
         verify(&checked, &sample).map_err(|e| {
             let _ = fs::remove_file(&path);
             failed(e)
+        })?;
+        first(&path, &checked).inspect_err(|_| {
+            let _ = fs::remove_file(&path);
         })?;
         durable::write(&store.join("current"), name.as_bytes()).map_err(failed)?;
         let removed = sweep_old(&store, &name).map_err(ServeError::io(&store))?;
