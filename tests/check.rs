@@ -281,3 +281,84 @@ fn a_target_that_wants_a_token_nobody_gave_us_is_not_taken_for_a_rotated_key() {
     assert_eq!((ran.code, &document["findings"]), (0, &serde_json::json!([])), "{document:#}");
     assert_eq!(state(&document, "probe"), "not-configured");
 }
+
+#[test]
+fn a_prometheus_that_answers_a_web_page_says_so_and_the_others_go_on() {
+    let page: Page = Arc::new(|_| (200, "<!DOCTYPE html><title>Sign in</title>".to_owned()));
+    let prometheus = serve(page);
+    let dir = target(&format!("http://{}", serve(healthy(""))), &format!("prometheus = \"http://{prometheus}\"\n"));
+    let ran = serin(dir.path(), &["check", "--target", "api", "--json"]);
+    let document = document(&ran);
+    let spots = document["checks"].as_array().expect("checks").iter().find(|c| c["name"] == "blind-spots");
+    assert!(spots.expect("asked")["seen"].as_str().expect("text").contains("web page"), "{document:#}");
+    assert_eq!((state(&document, "probe"), state(&document, "user-errors")), ("ok".to_owned(), "ok".to_owned()));
+}
+
+#[test]
+fn clocks_that_are_minutes_apart_are_a_finding() {
+    let well = healthy("");
+    let page: Page = Arc::new(move |path| {
+        let (status, body) = well(path);
+        let ahead = |line: &str| match line.strip_prefix("serin_clock_seconds ") {
+            Some(now) => format!("serin_clock_seconds {}\n", now.parse::<f64>().expect("a number") + 300.0),
+            None => format!("{line}\n"),
+        };
+        (status, if path == "/metrics" { body.lines().map(ahead).collect() } else { body })
+    });
+    let dir = target(&format!("http://{}", serve(page)), "");
+    let ran = serin(dir.path(), &["check", "--target", "api", "--json"]);
+    let document = document(&ran);
+    assert_eq!((ran.code, &document["findings"][0]["cause"]), (1, &"clock-skew".into()), "{document:#}");
+    assert!(document["findings"][0]["because"].as_str().expect("text").contains("5 min ahead"), "{document:#}");
+}
+
+#[test]
+fn deploys_are_told_as_what_changed_and_who_cannot_tell_is_a_blind_spot() {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+    let more = format!("deploys = \"deploys.log\"\ndeploys_command = \"exit 3\"\n");
+    let dir = target(&format!("http://{}", serve(healthy(""))), &more);
+    std::fs::write(dir.path().join("deploys.log"), format!("{} api 4.2 went out\n", now - 60)).expect("written");
+    let ran = serin(dir.path(), &["check", "--target", "api", "--json"]);
+    let document = document(&ran);
+    let told = document["changes"].as_array().expect("changes").iter().find(|c| c["source"] == "deploy");
+    assert_eq!(told.expect("told")["text"], "api 4.2 went out", "{document:#}");
+    assert_eq!((ran.code, state(&document, "blind-spots")), (0, "bad".to_owned()), "{document:#}");
+}
+
+#[test]
+fn an_alert_is_posted_once_and_once_more_when_it_is_over() {
+    let heard = Arc::new(std::sync::Mutex::new(Vec::<Value>::new()));
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let hook = format!("http://{}/hook", listener.local_addr().expect("bound"));
+    let kept = Arc::clone(&heard);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut reader = BufReader::new(&stream);
+            let (mut line, mut length) = (String::new(), 0);
+            while reader.read_line(&mut line).unwrap_or(0) > 2 {
+                if let Some(n) = line.to_lowercase().strip_prefix("content-length:") {
+                    length = n.trim().parse().unwrap_or(0);
+                }
+                line.clear();
+            }
+            let mut body = vec![0; length];
+            if std::io::Read::read_exact(&mut reader, &mut body).is_ok() {
+                kept.lock().expect("whole").extend(serde_json::from_slice(&body));
+            }
+            let _ = (&stream).write_all(b"HTTP/1.1 204 X\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+        }
+    });
+    // Down for its first looks, then up.
+    let well = healthy("");
+    let looks = AtomicU64::new(0);
+    let page: Page = Arc::new(move |path| match path {
+        "/health/live" if looks.fetch_add(1, Ordering::Relaxed) < 2 => (503, "no".to_owned()),
+        path => well(path),
+    });
+    let dir = target(&format!("http://{}", serve(page)), "");
+    let words = ["watch", "--target", "api", "--every", "1s", "--duration", "6s", "--webhook", &hook];
+    let ran = serin(dir.path(), &words);
+    let told: Vec<String> =
+        heard.lock().expect("whole").iter().map(|v| v["alert"].as_str().expect("text").to_owned()).collect();
+    assert_eq!(told, ["1 of 1 instances do not answer", "over: 1 of 1 instances do not answer"], "{}", ran.err);
+}

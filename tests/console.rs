@@ -1,5 +1,6 @@
 //! The console without a terminal: recorded runs drawn at three sizes, every size, and keys with their effects.
 
+mod found;
 mod recorded;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use serin::console::app::App;
 use serin::console::look::Look;
 use serin::console::screen::Effect;
 use serin::console::theme::Theme;
+use serin::console::watcher::Told;
 use serin::cost::told::Wish;
 use serin::run::event::Event;
 
@@ -116,6 +118,50 @@ fn help_and_ascii() {
     let buffer = draw(&load.app, 100, 30);
     assert!(buffer.content.iter().all(|c| c.symbol().is_ascii()), "ASCII only");
     insta::assert_snapshot!("help_ascii", picture(&buffer));
+}
+
+/// A run whose stack is seen beside it, and was checked.
+fn watched() -> Shown {
+    let events = recorded::evening(60, true);
+    let ticks = events.iter().position(|e| matches!(e, Event::Tick(_))).expect("ticks");
+    let mut run = shown(LOOK, &events[..ticks + 41]);
+    let now = run.begin + Duration::from_secs(40);
+    run.app.see(Told::Seen(Box::new(found::seen())), now);
+    run.app.pass(run.begin + Duration::from_secs(41));
+    run
+}
+
+#[test]
+fn the_stack_and_its_incident() {
+    let mut run = watched();
+    press(&mut run, KeyCode::Char('1'));
+    snapshots("stack", &run.app);
+    // Who comes there first wants to know what is wrong.
+    assert_eq!(press(&mut run, KeyCode::Char('6')), Effect::Check);
+    let text = picture(&draw(&run.app, 100, 30));
+    assert!(text.contains("checking: fifteen questions"), "{text}");
+    run.app.see(Told::Checked(Box::new(found::look())), run.begin + Duration::from_secs(41));
+    press(&mut run, KeyCode::Char('j'));
+    snapshots("incident", &run.app);
+    assert_eq!(press(&mut run, KeyCode::Char('r')), Effect::Check);
+    assert_eq!(press(&mut run, KeyCode::Char('1')), Effect::Nothing);
+    assert_eq!(press(&mut run, KeyCode::Char('6')), Effect::Nothing, "it was checked");
+    let copied = press(&mut run, KeyCode::Char('y'));
+    assert!(matches!(&copied, Effect::Copy(text) if text.starts_with("# serin check · local · ✗ NO")), "{copied:?}");
+}
+
+#[test]
+fn every_size_draws_a_watched_stack() {
+    for key in ['1', '6'] {
+        let mut run = watched();
+        press(&mut run, KeyCode::Char(key));
+        run.app.see(Told::Checked(Box::new(found::look())), run.begin);
+        for width in (0..=140).step_by(7) {
+            for height in 0..=50 {
+                draw(&run.app, width, height);
+            }
+        }
+    }
 }
 
 #[test]

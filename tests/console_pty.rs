@@ -72,7 +72,13 @@ fn inside() {
     let setting = Setting { home: home.clone(), reports: home.clone(), command: "serin".to_owned() };
     let running = director::start(Box::new(Playback), &setting, Stop::default()).expect("started");
     let look = Look::choose(Colour::Auto, |n| std::env::var(n).ok()).expect("a look");
-    let options = Options { look, reports: home, write_reports: Arc::new(|_: &Path| ()) };
+    let options = Options {
+        look,
+        reports: home.clone(),
+        write_reports: Arc::new(|_: &Path| ()),
+        deployed: Arc::new(|| None),
+        home,
+    };
     run(running, &options).expect("ended");
 }
 

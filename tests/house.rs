@@ -43,6 +43,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("maud", &["report"]),
     ("quick_junit", &["report"]),
     ("goose", &["load/engines/viewers.rs"]),
+    ("aws_sdk_cloudwatch", &["watch/sources"]),
     ("aws_sdk_dynamodb", &["serve/stores", "watch/sources", "cost/knobs"]),
     ("object_store", &["serve/stores/objects.rs"]),
     ("aws_config", &["serve/stores", "watch/sources", "cost/aws.rs"]),

@@ -121,7 +121,7 @@ pub fn named(session: &Session, name: &str) -> Result<Target, RunError> {
     })
 }
 
-fn local(home: &Path) -> Target {
+pub fn local(home: &Path) -> Target {
     let secret = secret::path(home);
     let url = stack::running(home).ok().flatten().map_or_else(|| LOCAL_URL.to_owned(), |up| up.api_url);
     Target {
@@ -131,6 +131,8 @@ fn local(home: &Path) -> Target {
         secret_file: secret.is_file().then_some(secret),
         audience: None,
         issuer: None,
+        platform: None,
+        environment: None,
         token_per_viewer: false,
         watch: Watched::default(),
     }
@@ -156,5 +158,8 @@ pub fn tokens(name: &str, target: &Target) -> Result<Option<Tokens>, RunError> {
     tokens.audience.clone_from(&target.audience);
     tokens.issuer.clone_from(&target.issuer);
     tokens.per_viewer = target.token_per_viewer;
+    if let Some(platform) = &target.platform {
+        tokens.claims.insert("platform".to_owned(), platform.as_str().into());
+    }
     Ok(Some(tokens))
 }

@@ -32,6 +32,9 @@ pub struct Target {
     /// The audience of those tokens.
     pub audience: Option<String>,
     pub issuer: Option<String>,
+    /// The platform that it serves, said in its tokens, and the environment, said to people.
+    pub platform: Option<String>,
+    pub environment: Option<String>,
     /// Whether each viewer has an own token, with the viewer as its subject.
     #[serde(default)]
     pub token_per_viewer: bool,
@@ -50,6 +53,24 @@ pub struct Watched {
     /// The root of a Prometheus that scrapes the target, and what narrows it: `job="recs"`.
     pub prometheus: Option<String>,
     pub selector: Option<String>,
+    /// Whether each process tells its own numbers on `/metrics`.
+    pub metrics: Option<bool>,
+    /// The AWS region of what follows.
+    pub region: Option<String>,
+    /// The DynamoDB table of the lists.
+    pub table: Option<String>,
+    /// A load balancer as CloudWatch names it: `app/recs/0123456789abcdef`.
+    pub load_balancer: Option<String>,
+    /// The ARN of a Personalize campaign, and the requests a second that it lets in.
+    pub campaign: Option<String>,
+    pub campaign_quota: Option<f64>,
+    /// Another address than AWS' own.
+    pub endpoint_url: Option<String>,
+    /// Dollars a day that asking may cost.
+    pub spend_cap: Option<f64>,
+    /// Where deploys are told: a file of lines, or a command that prints them.
+    pub deploys: Option<PathBuf>,
+    pub deploys_command: Option<String>,
     /// What is promised: `p99 < 120ms`, `errors < 0.5%`.
     pub objectives: Vec<String>,
     /// Further limits: the store's p90, ages, and the rate that the target is known to hold.

@@ -16,10 +16,12 @@ use super::look::Look;
 use super::screen::{Effect, Name, Screen, State, World};
 use super::screens::cost::{self, Cost};
 use super::screens::help;
+use super::screens::incident::Incident;
 use super::screens::load::{Load, verdict_lines};
 use super::screens::overview::Overview;
 use super::screens::runs::Runs;
 use super::theme::Tone;
+use super::watcher::Told;
 use super::widgets::frame::{lines, panel, wrap};
 use crate::cost::told;
 use crate::run::error::RunError;
@@ -46,12 +48,15 @@ pub struct App {
     overview: Overview,
     load: Load,
     cost: Cost,
+    incident: Incident,
     runs: Runs,
     question: Option<Question>,
     help: bool,
     notice: Option<(String, Instant)>,
     began: Instant,
     ticked: Instant,
+    /// When the stack was looked at last.
+    seen_at: Instant,
     quitting: bool,
     /// Whether the person has chosen a screen; until then the run chooses.
     steered: bool,
@@ -67,6 +72,10 @@ impl App {
             tick_age: Duration::ZERO,
             folder,
             past: Vec::new(),
+            seen: None,
+            seen_age: Duration::ZERO,
+            checked: None,
+            checking: false,
             look,
         };
         Self {
@@ -76,12 +85,14 @@ impl App {
             overview: Overview,
             load: Load::default(),
             cost: Cost,
+            incident: Incident::default(),
             runs: Runs::default(),
             question: None,
             help: false,
             notice: None,
             began: now,
             ticked: now,
+            seen_at: now,
             quitting: false,
             steered: false,
         }
@@ -99,6 +110,22 @@ impl App {
         self.world.story.hear(event);
         if matches!(event, Event::LoadPlan(_) | Event::Tick(_) | Event::Ended(_)) {
             self.world.load = self.world.story.load_summary();
+        }
+    }
+
+    /// Takes what was seen of the stack beside the run.
+    pub fn see(&mut self, told: Told, now: Instant) {
+        match told {
+            Told::Seen(seen) => (self.world.seen, self.seen_at) = (Some(seen), now),
+            // What was seen last stays, and grows old in sight, as long as the run that it belongs to.
+            Told::Nothing if self.world.live() => {}
+            Told::Nothing => self.world.seen = None,
+            Told::Checking => self.world.checking = true,
+            Told::Checked(look) => (self.world.checked, self.world.checking) = (Some(look), false),
+            Told::NotChecked(why) => {
+                self.world.checking = false;
+                self.notice(format!("not checked: {why}"), now);
+            }
         }
     }
 
@@ -121,6 +148,7 @@ impl App {
             self.world.elapsed = now.saturating_duration_since(self.began);
         }
         self.world.tick_age = now.saturating_duration_since(self.ticked);
+        self.world.seen_age = now.saturating_duration_since(self.seen_at);
         self.notice.take_if(|(_, since)| now.saturating_duration_since(*since) > NOTICE);
         shown != (self.world.elapsed.as_secs(), self.notice.is_some())
     }
@@ -148,6 +176,7 @@ impl App {
             Name::Overview => &mut self.overview,
             Name::Load => &mut self.load,
             Name::Cost => &mut self.cost,
+            Name::Incident => &mut self.incident,
             Name::Runs => &mut self.runs,
         };
         (screen, &self.world)
@@ -159,6 +188,7 @@ impl App {
         let shown = |name: &Name| match name {
             Name::Load => story.load.is_some(),
             Name::Cost => story.cost.is_some(),
+            Name::Incident => self.world.seen.is_some() || self.world.checked.is_some(),
             Name::Overview | Name::Runs => true,
         };
         Name::ALL.into_iter().filter(shown).collect()
@@ -189,9 +219,9 @@ impl App {
 
     fn act(&mut self, action: Action, now: Instant) -> Effect {
         match action {
-            Action::Show(name) => self.show(name),
-            Action::NextScreen => self.turn(1),
-            Action::PreviousScreen => self.turn(-1),
+            Action::Show(name) => return self.arrive(|app| app.show(name)),
+            Action::NextScreen => return self.arrive(|app| app.turn(1)),
+            Action::PreviousScreen => return self.arrive(|app| app.turn(-1)),
             Action::Help => self.help = true,
             Action::Interrupt => return self.stop_and_quit(),
             Action::Suspend => return Effect::Suspend,
@@ -248,6 +278,14 @@ impl App {
         listens.map_or(Effect::Nothing, |path| Effect::CostWish(path, wish))
     }
 
+    /// Goes to another screen; who comes to the incident first wants to know what is wrong.
+    fn arrive(&mut self, go: impl Fn(&mut Self)) -> Effect {
+        go(self);
+        let first = self.on == Name::Incident && self.world.checked.is_none() && !self.world.checking;
+        self.world.checking |= first;
+        if first { Effect::Check } else { Effect::Nothing }
+    }
+
     fn show(&mut self, name: Name) {
         if self.tabs().contains(&name) {
             self.steered = true;
@@ -277,6 +315,7 @@ impl App {
                 Name::Overview => self.overview.draw(frame, middle, &self.world),
                 Name::Load => self.load.draw(frame, middle, &self.world),
                 Name::Cost => self.cost.draw(frame, middle, &self.world),
+                Name::Incident => self.incident.draw(frame, middle, &self.world),
                 Name::Runs => self.runs.draw(frame, middle, &self.world),
             }
             let notice = self.notice.as_ref().map(|(text, _)| text.as_str());

@@ -22,6 +22,7 @@ pub enum Action {
     StepNow,
     HoldHere,
     UndoStep,
+    Check,
     Export,
     CopyText,
     Help,
@@ -67,8 +68,8 @@ const fn dangerous(binding: Binding) -> Binding {
 }
 
 use Action::{
-    Back, Compare, CopyText, Down, Export, Filter, Freeze, Help, HoldHere, Interrupt, Mark, NextScreen, No, Open,
-    PreviousScreen, Quit, Show, StepNow, StopLoad, Suspend, UndoStep, Up, Yes,
+    Back, Check, Compare, CopyText, Down, Export, Filter, Freeze, Help, HoldHere, Interrupt, Mark, NextScreen, No,
+    Open, PreviousScreen, Quit, Show, StepNow, StopLoad, Suspend, UndoStep, Up, Yes,
 };
 use Place::{Asked, Everywhere, On};
 
@@ -86,11 +87,15 @@ static TABLE: &[Binding] = &[
     bind(&["h", "H"], HoldHere, "hold here, or go on", On(Name::Cost)),
     dangerous(bind(&["U", "u"], UndoStep, "undo the last step", On(Name::Cost))),
     dangerous(bind(&["s"], StopLoad, "stop the run", On(Name::Cost))),
+    bind(&["up", "k"], Up, "one check up", On(Name::Incident)),
+    quiet(bind(&["down", "j"], Down, "one check down", On(Name::Incident))),
+    bind(&["r"], Check, "check again", On(Name::Incident)),
     bind(&["e"], Export, "write the report", Everywhere),
     bind(&["y"], CopyText, "copy", Everywhere),
     quiet(bind(&["1"], Show(Name::Overview), "Overview", Everywhere)),
     quiet(bind(&["2"], Show(Name::Load), "Load", Everywhere)),
     quiet(bind(&["4"], Show(Name::Cost), "Cost", Everywhere)),
+    quiet(bind(&["6"], Show(Name::Incident), "Incident", Everywhere)),
     quiet(bind(&["7"], Show(Name::Runs), "Runs", Everywhere)),
     bind(&["tab", "right", "l"], NextScreen, "next screen", Everywhere),
     quiet(bind(&["shift-tab", "left", "h"], PreviousScreen, "previous screen", Everywhere)),

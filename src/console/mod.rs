@@ -16,6 +16,7 @@ pub mod screens;
 pub mod session;
 pub mod terminal;
 pub mod theme;
+pub mod watcher;
 pub mod widgets;
 
 pub use session::{Options, run};

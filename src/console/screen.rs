@@ -8,10 +8,12 @@ use ratatui::crossterm::event::KeyEvent;
 use ratatui::layout::Rect;
 
 use super::keys::Action;
-use super::look::Look;
+use super::look::Look as Style;
 use crate::cost::told;
 use crate::load::summary::LoadSummary;
 use crate::run::error::RunError;
+use crate::run::jobs::check::Look;
+use crate::run::jobs::eye::Seen;
 use crate::run::past::Entry;
 use crate::run::story::Story;
 
@@ -20,17 +22,19 @@ pub enum Name {
     Overview,
     Load,
     Cost,
+    Incident,
     Runs,
 }
 
 impl Name {
-    pub const ALL: [Self; 4] = [Self::Overview, Self::Load, Self::Cost, Self::Runs];
+    pub const ALL: [Self; 5] = [Self::Overview, Self::Load, Self::Cost, Self::Incident, Self::Runs];
 
     pub fn word(self) -> &'static str {
         match self {
             Self::Overview => "Overview",
             Self::Load => "Load",
             Self::Cost => "Cost",
+            Self::Incident => "Incident",
             Self::Runs => "Runs",
         }
     }
@@ -60,7 +64,13 @@ pub struct World {
     pub tick_age: Duration,
     pub folder: Option<PathBuf>,
     pub past: Vec<Entry>,
-    pub look: Look,
+    /// The stack at its last look, and how long ago that was; `None` while none is up.
+    pub seen: Option<Box<Seen>>,
+    pub seen_age: Duration,
+    /// The last check of it, and whether another is under way.
+    pub checked: Option<Box<Look>>,
+    pub checking: bool,
+    pub look: Style,
 }
 
 impl World {
@@ -74,6 +84,8 @@ impl World {
 pub enum Effect {
     Nothing,
     StopRun,
+    /// Check the stack, now.
+    Check,
     /// Write the reports of this run again, now.
     Export,
     Copy(String),

@@ -16,6 +16,7 @@ use super::error::ConsoleError;
 use super::look::Look;
 use super::screen::Effect;
 use super::terminal::Taken;
+use super::watcher::{Deployed, Watcher};
 use crate::cost::told;
 use crate::run::director::Running;
 use crate::run::error::RunError;
@@ -33,6 +34,9 @@ pub struct Options {
     /// The folder that holds the folders of runs.
     pub reports: PathBuf,
     pub write_reports: WriteReports,
+    /// What is looked at beside the run, and where its past is kept.
+    pub deployed: Deployed,
+    pub home: PathBuf,
 }
 
 /// Shows a job to its end and stays until the person leaves; the reports are written before it returns.
@@ -100,15 +104,20 @@ impl Clerk {
 fn watch(shown: &mut Shown, clerk: &mut Clerk, options: &Options, folder: Option<&Path>) -> Result<(), ConsoleError> {
     let mut terminal = Taken::take()?;
     let mut app = App::new(options.look, &options.reports, folder.map(Path::to_owned), Instant::now());
+    let watcher = Watcher::start(options.deployed.clone(), options.home.clone(), options.reports.clone());
     let mut stale = true;
     let mut drawn: Option<Instant> = None;
     loop {
         let now = Instant::now();
         stale |= hear(shown, clerk, &mut app, now);
+        while let Ok(told) = watcher.told.try_recv() {
+            app.see(told, now);
+            stale = true;
+        }
         stale |= app.pass(now);
         if stop::signalled() && !app.quitting() {
             let effect = app.stop_and_quit();
-            act(effect, shown, clerk, &mut app, &mut terminal)?;
+            act(effect, shown, clerk, &watcher, &mut app, &mut terminal)?;
         }
         if app.quitting() && shown.running.is_none() {
             return Ok(());
@@ -121,7 +130,7 @@ fn watch(shown: &mut Shown, clerk: &mut Clerk, options: &Options, folder: Option
             stale = true;
             if let Input::Key(key) = input {
                 let effect = press(&mut app, &key);
-                act(effect, shown, clerk, &mut app, &mut terminal)?;
+                act(effect, shown, clerk, &watcher, &mut app, &mut terminal)?;
             }
         }
     }
@@ -153,7 +162,14 @@ fn hear(shown: &mut Shown, clerk: &mut Clerk, app: &mut App, now: Instant) -> bo
     heard
 }
 
-fn act(effect: Effect, shown: &mut Shown, clerk: &mut Clerk, app: &mut App, terminal: &mut Taken) -> io::Result<()> {
+fn act(
+    effect: Effect,
+    shown: &mut Shown,
+    clerk: &mut Clerk,
+    watcher: &Watcher,
+    app: &mut App,
+    terminal: &mut Taken,
+) -> io::Result<()> {
     let now = Instant::now();
     match effect {
         Effect::Nothing | Effect::Quit => {}
@@ -162,6 +178,7 @@ fn act(effect: Effect, shown: &mut Shown, clerk: &mut Clerk, app: &mut App, term
                 running.stop.request();
             }
         }
+        Effect::Check => watcher.check(),
         Effect::Export => {
             clerk.write();
             let place = clerk.folder.as_deref().map(|f| f.join("report.html").display().to_string());

@@ -4,7 +4,7 @@ use super::scene::{Scene, age};
 use crate::stats::units::{Millis, Share};
 use crate::watch::probe::{Probed, Reply};
 use crate::watch::sample::{Sample, Signal, Timing};
-use crate::watch::series::{Series, Spell};
+use crate::watch::series::{Growth, Series, Spell};
 
 /// What the numbers make likely.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,7 +44,8 @@ fn over(series: &Series, part: Signal, whole: Signal, limit: f64) -> impl Fn(f64
     move |from, to| {
         let share = series.share(part, whole, from, to)?;
         let amount = series.growth(part, from, to).map_or(0.0, |g| g.amount);
-        Some(share > limit && amount >= FEW)
+        // One or two of a few prove neither.
+        if share > limit && amount < FEW && amount > 0.0 { None } else { Some(share > limit) }
     }
 }
 
@@ -143,17 +144,19 @@ fn fallen(scene: &Scene) -> Option<Fall> {
 
 pub fn capacity_cut(scene: &Scene) -> Option<Suspect> {
     let series = scene.stable();
-    let throttled = over(&series, Signal::StoreThrottled, Signal::StoreReads, 0.002);
     let Some(Fall { before, now, at, sudden }) = fallen(scene) else { return capacity_restored(scene, &series) };
     let (from, to) = scene.recent();
-    let used = series.growth(Signal::StoreUnits, from, to).map(|g| g.per_second() / now.max(1e-9));
-    let hurts = scene.spell(&series, &throttled).is_some_and(|s| s.ended.is_none_or(|e| e > at));
+    let used = scene.rate(Signal::TableUnits);
+    let used = used.or_else(|| series.growth(Signal::StoreUnits, from, to).map(Growth::per_second));
+    let used = used.map(|u| u / now.max(1e-9));
+    let hurts = throttled(scene, &series).is_some_and(|(s, ..)| s.ended.is_none_or(|e| e > at));
     // Steps of a way down that hurt nobody are no incident; half of it gone at once is, before it hurts.
     if !hurts && used.is_none_or(|u| u < 0.8) && !sudden {
         return None;
     }
-    let (share, count) =
-        within(&series, Signal::StoreThrottled, Signal::StoreReads, Spell { began: at, ended: None }, scene.now);
+    let (part, whole) = throttled(scene, &series).map_or(THROTTLES[0], |(_, kind)| kind);
+    let series = if part == Signal::TableThrottled { &scene.series } else { &series };
+    let (share, count) = within(series, part, whole, Spell { began: at, ended: None }, scene.now);
     let why = if count > 0.0 {
         format!("{count:.0} reads throttled since ({share})")
     } else {
@@ -161,6 +164,19 @@ pub fn capacity_cut(scene: &Scene) -> Option<Suspect> {
     };
     let because = format!("provisioned read units fell from {before:.0} to {now:.0}; {why}");
     Some(suspect("capacity-cut", 90, Spell { began: at, ended: None }, because))
+}
+
+/// Who tells of throttled reads: the API of its own, the table of everybody's.
+const THROTTLES: [(Signal, Signal); 2] =
+    [(Signal::StoreThrottled, Signal::StoreReads), (Signal::TableThrottled, Signal::TableReads)];
+
+/// The spell of throttled reads, and who told it; one that lasts comes first.
+fn throttled(scene: &Scene, stable: &Series) -> Option<(Spell, (Signal, Signal))> {
+    let spells = THROTTLES.iter().filter_map(|&(part, whole)| {
+        let series = if part == Signal::TableThrottled { &scene.series } else { stable };
+        Some((scene.spell(series, over(series, part, whole, 0.002))?, (part, whole)))
+    });
+    spells.min_by_key(|(s, _)| s.ended.is_some())
 }
 
 /// A cut that was taken back: told when it throttled while it lasted.
@@ -179,12 +195,13 @@ fn capacity_restored(scene: &Scene, series: &Series) -> Option<Suspect> {
 
 pub fn store_throttled(scene: &Scene) -> Option<Suspect> {
     let series = scene.stable();
-    let spell = scene.spell(&series, over(&series, Signal::StoreThrottled, Signal::StoreReads, 0.002))?;
+    let (spell, (part, whole)) = throttled(scene, &series)?;
+    let series = if part == Signal::TableThrottled { &scene.series } else { &series };
     // Throttles under a capacity that was cut are the cut's.
     if capacity_cut(scene).is_some_and(|c| c.spell.began <= spell.ended.unwrap_or(scene.now)) {
         return None;
     }
-    let (share, count) = within(&series, Signal::StoreThrottled, Signal::StoreReads, spell, scene.now);
+    let (share, count) = within(series, part, whole, spell, scene.now);
     let capacity = scene.series.gauges(Signal::StoreCapacity, scene.from).into_iter().reduce(f64::max);
     let capacity = capacity.map_or(String::new(), |c| format!(", with the capacity unchanged at {c:.0} read units"));
     Some(suspect("store-throttled", 84, spell, format!("{count:.0} reads throttled ({share}){capacity}")))
@@ -192,6 +209,9 @@ pub fn store_throttled(scene: &Scene) -> Option<Suspect> {
 
 pub fn store_slow(scene: &Scene) -> Option<Suspect> {
     let series = scene.stable();
+    if series.newest_of(Signal::StoreReads).is_none() {
+        return table_slow(scene);
+    }
     let p90 = |from, to| series.quantile(Timing::Store, 0.9, from, to);
     let usual = scene.usual(p90);
     let limit = scene.limits.store_ms.max(usual.map_or(0.0, |u| u * 4.0));
@@ -201,35 +221,75 @@ pub fn store_slow(scene: &Scene) -> Option<Suspect> {
     Some(suspect("store-slow", 76, spell, format!("one read in ten takes over {seen} ({usual})")))
 }
 
+/// The same by the table's own average, where no API tells of its reads.
+fn table_slow(scene: &Scene) -> Option<Suspect> {
+    let slow = |from: f64, to: f64| {
+        let values = scene.series.values(Signal::TableLatencyMs, from, to);
+        values.iter().filter(|v| v.0 > from).map(|v| v.1 > scene.limits.store_ms).reduce(|a, b| a || b)
+    };
+    let spell = scene.spell(&scene.series, slow)?;
+    let seen = scene.series.values(Signal::TableLatencyMs, spell.began, spell.ended.unwrap_or(scene.now));
+    let worst = Millis(seen.iter().map(|v| v.1).fold(0.0, f64::max));
+    let limit = Millis(scene.limits.store_ms);
+    Some(suspect(
+        "store-slow",
+        76,
+        spell,
+        format!("a read of the table takes up to {worst} on average (limit {limit})"),
+    ))
+}
+
 pub fn retry_storm(scene: &Scene) -> Option<Suspect> {
     let series = scene.stable();
-    let usual = scene.usual(|f, t| series.share(Signal::StoreRetries, Signal::StoreReads, f, t)).unwrap_or(0.0);
-    let limit = (usual * 4.0).max(0.25);
-    let spell = scene.spell(&series, over(&series, Signal::StoreRetries, Signal::StoreReads, limit))?;
-    let (share, count) = within(&series, Signal::StoreRetries, Signal::StoreReads, spell, scene.now);
-    Some(suspect(
-        "retry-storm",
-        82,
-        spell,
-        format!("{count:.0} of the store's reads are repeats of failed ones ({share}, usually {})", Share(usual)),
-    ))
+    // Callers who say that they repeat themselves, and the target's own reads of its store.
+    let kinds = [
+        (Signal::Repeats, Signal::Requests, "requests"),
+        (Signal::StoreRetries, Signal::StoreReads, "the store's reads"),
+    ];
+    kinds.into_iter().find_map(|(part, whole, what)| {
+        let usual = scene.usual(|f, t| series.share(part, whole, f, t)).unwrap_or(0.0);
+        let limit = (usual * 4.0).max(0.25);
+        let spell = scene.spell(&series, over(&series, part, whole, limit))?;
+        let (share, count) = within(&series, part, whole, spell, scene.now);
+        let because = format!("{count:.0} of {what} repeat earlier ones ({share}, usually {})", Share(usual));
+        Some(suspect("retry-storm", 82, spell, because))
+    })
 }
 
 pub fn quota_reached(scene: &Scene) -> Option<Suspect> {
     let series = scene.stable();
+    if let Some(full) = campaign_full(scene) {
+        return Some(full);
+    }
     let refused_us = replies(scene, |r| r.status == Some(429)).count();
     let spell = scene.spell(&series, over(&series, Signal::Throttled, Signal::Requests, 0.002));
     let spell = spell.or_else(|| (refused_us > 0).then(|| just_now(scene)))?;
     let (share, count) = within(&series, Signal::Throttled, Signal::Requests, spell, scene.now);
     let quota = scene.series.gauges(Signal::Quota, scene.from).into_iter().reduce(f64::max).or(scene.limits.rate);
-    let rate = series
-        .growth(Signal::Requests, spell.began, spell.ended.unwrap_or(scene.now))
-        .map(super::super::watch::series::Growth::per_second);
+    let rate = series.growth(Signal::Requests, spell.began, spell.ended.unwrap_or(scene.now)).map(Growth::per_second);
     let against = match (rate, quota) {
         (Some(r), Some(q)) => format!("; {r:.0}/s asked, the quota is {q:.0}/s"),
         _ => String::new(),
     };
     Some(suspect("quota-reached", 86, spell, format!("{count:.0} answers were 429 ({share}){against}")))
+}
+
+/// A campaign that refuses while it is asked as much as its quota holds.
+fn campaign_full(scene: &Scene) -> Option<Suspect> {
+    let (part, whole) = (Signal::CampaignRefused, Signal::CampaignRequests);
+    let quota = scene.limits.campaign_rate;
+    let refused = over(&scene.series, part, whole, 0.002);
+    let full = |from: f64, to: f64| {
+        let rate = scene.series.growth(whole, from, to).filter(|g| g.seconds > 0.0)?.per_second();
+        Some(refused(from, to)? && rate > quota * 0.8)
+    };
+    let spell = scene.spell(&scene.series, full)?;
+    let to = spell.ended.unwrap_or(scene.now);
+    let (share, count) = within(&scene.series, part, whole, spell, scene.now);
+    let rate = scene.series.growth(whole, spell.began, to).map_or(0.0, Growth::per_second);
+    let because =
+        format!("the campaign refused {count:.0} requests ({share}); {rate:.0}/s asked, its quota is {quota:.0}/s");
+    Some(suspect("quota-reached", 86, spell, because))
 }
 
 pub fn replica_dead(scene: &Scene) -> Option<Suspect> {
@@ -502,6 +562,8 @@ mod tests {
             heard: vec![said, health],
             probed: None,
             changes: Vec::new(),
+            spent: None,
+            unit_usd: None,
             help: Vec::new(),
         }
     }

@@ -5,8 +5,10 @@ use super::check::{Check, State};
 use super::scene::{Kind, Scene, age, clock};
 use crate::stats::units::{Millis, Rps, Share};
 use crate::watch::sample::{Signal, Timing};
+use crate::watch::series::Growth;
 
 const METRICS: &str = "metrics";
+const CLOUDWATCH: &str = "CloudWatch";
 
 /// Asks everything, worst first.
 pub fn all(scene: &Scene) -> Vec<Check> {
@@ -60,18 +62,21 @@ fn judged(over: bool, near: bool) -> State {
 }
 
 fn user_errors(scene: &Scene) -> Check {
-    let (from, to) = scene.recent();
     let limit = scene.limits.errors;
-    let read = |f, t| scene.error_share(&scene.series, f, t);
-    match read(from, to) {
+    let kinds = [
+        (Signal::Errors, Signal::Requests, METRICS),
+        (Signal::FrontErrors, Signal::FrontRequests, CLOUDWATCH),
+        (Signal::CampaignErrors, Signal::CampaignRequests, CLOUDWATCH),
+    ];
+    match scene.worst(&kinds) {
         None => untold(scene, "user-errors", "no requests were seen in the last minute"),
-        Some(share) => Check::new(
+        Some(told) => Check::new(
             "user-errors",
-            judged(share > limit, share > limit * 0.5),
-            format!("{} (limit {})", Share(share), Share(limit)),
+            judged(told.value > limit, told.value > limit * 0.5),
+            format!("{} (limit {})", Share(told.value), Share(limit)),
         )
-        .usual(scene.usual(read).map(|u| Share(u).to_string()))
-        .from(METRICS, scene.age()),
+        .usual(scene.usual(|f, t| scene.series.share(told.part, told.whole, f, t)).map(|u| Share(u).to_string()))
+        .from(told.source, Some(told.age_s)),
     }
 }
 
@@ -80,7 +85,13 @@ fn user_latency(scene: &Scene) -> Check {
     let limit = scene.limits.latency_ms;
     let read = |f, t| scene.latency(&scene.series, f, t);
     match read(from, to) {
-        None => untold(scene, "user-latency", "no answers were timed in the last minute"),
+        None => match scene.gauge(Signal::FrontLatencyMs) {
+            Some((ms, old)) => {
+                let seen = format!("{} (limit {})", Millis(ms), Millis(limit));
+                Check::new("user-latency", judged(ms > limit, ms > limit * 0.8), seen).from(CLOUDWATCH, Some(old))
+            }
+            None => untold(scene, "user-latency", "no answers were timed in the last minute"),
+        },
         Some(ms) => {
             let usual = scene.usual(read);
             // Twice the usual is worth a word only where a viewer could feel it.
@@ -99,14 +110,13 @@ fn user_latency(scene: &Scene) -> Check {
 
 fn traffic(scene: &Scene) -> Check {
     let (from, to) = scene.recent();
-    let read = |f, t| {
-        scene
-            .series
-            .growth(Signal::Requests, f, t)
-            .filter(|g| g.seconds > 0.0)
-            .map(super::super::watch::series::Growth::per_second)
+    let read = |f, t| scene.series.growth(Signal::Requests, f, t).filter(|g| g.seconds > 0.0).map(Growth::per_second);
+    let (signal, source) = match read(from, to) {
+        Some(_) => (Signal::Requests, METRICS),
+        None => (Signal::FrontRequests, CLOUDWATCH),
     };
-    match read(from, to) {
+    let read = |f, t| scene.series.growth(signal, f, t).filter(|g| g.seconds > 0.0).map(Growth::per_second);
+    match scene.rate(signal) {
         None => untold(scene, "traffic", "the number of requests is not known"),
         Some(rate) => {
             let usual = scene.usual(read).filter(|u| *u > 1.0);
@@ -114,7 +124,7 @@ fn traffic(scene: &Scene) -> Check {
             let state = if odd { State::Warn } else { State::Ok };
             Check::new("traffic", state, Rps(rate).to_string())
                 .usual(usual.map(|u| Rps(u).to_string()))
-                .from(METRICS, scene.age())
+                .from(source, scene.series.newest_of(signal).map(|at| scene.now - at))
         }
     }
 }
@@ -132,14 +142,18 @@ fn changes(scene: &Scene) -> Check {
 }
 
 fn store_throttling(scene: &Scene) -> Check {
-    let (from, to) = scene.recent();
-    let read = |f, t| scene.series.share(Signal::StoreThrottled, Signal::StoreReads, f, t);
-    match read(from, to) {
+    let kinds = [
+        (Signal::StoreThrottled, Signal::StoreReads, METRICS),
+        (Signal::TableThrottled, Signal::TableReads, CLOUDWATCH),
+    ];
+    match scene.worst(&kinds) {
         None => untold(scene, "store-throttling", "no reads of the store were seen in the last minute"),
-        Some(share) => {
-            Check::new("store-throttling", judged(share > 0.002, share > 0.0), format!("{} of reads", Share(share)))
-                .usual(scene.usual(read).map(|u| Share(u).to_string()))
-                .from(METRICS, scene.age())
+        Some(told) => {
+            let state = judged(told.value > 0.002, told.value > 0.0);
+            let usual = scene.usual(|f, t| scene.series.share(told.part, told.whole, f, t));
+            Check::new("store-throttling", state, format!("{} of reads", Share(told.value)))
+                .usual(usual.map(|u| Share(u).to_string()))
+                .from(told.source, Some(told.age_s))
         }
     }
 }
@@ -149,7 +163,14 @@ fn store_latency(scene: &Scene) -> Check {
     let read = |f, t| scene.series.quantile(Timing::Store, 0.9, f, t);
     let failed = scene.series.share(Signal::StoreErrors, Signal::StoreReads, from, to).unwrap_or(0.0);
     match read(from, to) {
-        None => untold(scene, "store-latency", "no reads of the store were timed in the last minute"),
+        None => match scene.gauge(Signal::TableLatencyMs) {
+            Some((ms, old)) => {
+                let limit = scene.limits.store_ms;
+                let seen = format!("{} on average (limit {})", Millis(ms), Millis(limit));
+                Check::new("store-latency", judged(ms > limit, ms > limit * 0.8), seen).from(CLOUDWATCH, Some(old))
+            }
+            None => untold(scene, "store-latency", "no reads of the store were timed in the last minute"),
+        },
         Some(ms) => {
             let limit = scene.limits.store_ms;
             let state = judged(ms > limit || failed > 0.01, ms > limit * 0.8 || failed > 0.0);
@@ -202,19 +223,17 @@ fn probe(scene: &Scene) -> Check {
 
 fn saturation(scene: &Scene) -> Check {
     let (from, to) = scene.recent();
-    let rate = |signal| {
-        scene
-            .series
-            .growth(signal, from, to)
-            .filter(|g| g.seconds > 0.0)
-            .map(super::super::watch::series::Growth::per_second)
-    };
+    let rate = |signal| scene.series.growth(signal, from, to).filter(|g| g.seconds > 0.0).map(Growth::per_second);
     let gauge = |signal| scene.series.gauges(signal, scene.from).into_iter().reduce(f64::max);
     let of = |used: Option<f64>, limit: Option<f64>| Some(used? / limit.filter(|l| *l > 0.0)?);
     let parts = [
-        ("read units", of(rate(Signal::StoreUnits), gauge(Signal::StoreCapacity))),
+        (
+            "read units",
+            of(scene.rate(Signal::TableUnits).or_else(|| rate(Signal::StoreUnits)), gauge(Signal::StoreCapacity)),
+        ),
+        ("campaign's quota", of(scene.rate(Signal::CampaignRequests), Some(scene.limits.campaign_rate))),
         ("quota", of(rate(Signal::Requests), gauge(Signal::Quota))),
-        ("known rate", of(rate(Signal::Requests), scene.limits.rate)),
+        ("known rate", of(rate(Signal::Requests).or_else(|| scene.rate(Signal::FrontRequests)), scene.limits.rate)),
     ];
     let known: Vec<_> = parts.into_iter().filter_map(|(name, share)| Some((name, share?))).collect();
     let Some((name, worst)) = known.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)) else {
@@ -298,6 +317,16 @@ fn catalogue(scene: &Scene) -> Check {
 }
 
 fn quota(scene: &Scene) -> Check {
+    if let Some(rate) = scene.rate(Signal::CampaignRequests) {
+        let limit = scene.limits.campaign_rate;
+        let refused = scene.worst(&[(Signal::CampaignRefused, Signal::CampaignRequests, CLOUDWATCH)]);
+        let share = refused.map_or(0.0, |t| t.value);
+        let took = scene.gauge(Signal::CampaignLatencyMs);
+        let took = took.map_or(String::new(), |(ms, _)| format!(", {} on average", Millis(ms)));
+        let seen = format!("campaign {} of {}, refused {}{took}", Rps(rate), Rps(limit), Share(share));
+        let state = judged(share > 0.002, share > 0.0 || rate > limit * 0.8);
+        return Check::new("quota", state, seen).from(CLOUDWATCH, refused.map(|t| t.age_s));
+    }
     let (from, to) = scene.recent();
     let limit = scene.series.gauges(Signal::Quota, scene.from).into_iter().reduce(f64::max);
     let share = scene.series.share(Signal::Throttled, Signal::Requests, from, to);
@@ -308,10 +337,7 @@ fn quota(scene: &Scene) -> Check {
         (_, None) => untold(scene, "quota", "no requests were seen in the last minute"),
         (limit, Some(share)) => {
             let of = limit.map_or(String::new(), |l| format!(" of {}", Rps(l)));
-            let rate = scene
-                .series
-                .growth(Signal::Requests, from, to)
-                .map_or(0.0, super::super::watch::series::Growth::per_second);
+            let rate = scene.series.growth(Signal::Requests, from, to).map_or(0.0, Growth::per_second);
             let seen = format!("{}{of}, 429 {}", Rps(rate), Share(share));
             let near = limit.is_some_and(|l| rate > l * 0.8);
             Check::new("quota", judged(share > 0.002, near || share > 0.0), seen).from(METRICS, scene.age())
@@ -319,8 +345,22 @@ fn quota(scene: &Scene) -> Check {
     }
 }
 
-fn cost(_scene: &Scene) -> Check {
-    Check::new("cost", State::NotConfigured, "no bill is read here; `serin cost show` tells what capacity costs")
+fn cost(scene: &Scene) -> Check {
+    let asking = scene.spent.filter(|s| s.usd > 0.0);
+    let asking = asking.map_or(String::new(), |s| format!("; asking cost ${:.4} today", s.usd));
+    let hour = |units: f64| scene.unit_usd.map(|usd| units * usd);
+    let now = scene.series.gauges(Signal::StoreCapacity, scene.from).into_iter().reduce(f64::max);
+    let Some((units, usd)) = now.and_then(|units| Some((units, hour(units)?))) else {
+        let seen = format!("no table and region are configured whose capacity has a price{asking}");
+        return Check::new("cost", State::NotConfigured, seen);
+    };
+    let (day, hours) = (86_400.0, 3.0 * 3600.0);
+    let then = scene.series.values(Signal::StoreCapacity, scene.now - day - hours, scene.now - day + hours);
+    let then = then.last().and_then(|v| hour(v.1));
+    let state = if then.is_some_and(|t| usd > t * 1.5) { State::Warn } else { State::Ok };
+    Check::new("cost", state, format!("${usd:.2} an hour for {units:.0} read units{asking}"))
+        .usual(then.map(|t| format!("${t:.2} yesterday")))
+        .from("the table's capacity and the price list", scene.age())
 }
 
 fn blind_spots(scene: &Scene) -> Check {

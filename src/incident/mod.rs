@@ -12,6 +12,8 @@ pub mod checks;
 pub mod finding;
 pub mod forms;
 pub mod gather;
+pub mod parts;
 pub mod scene;
 pub mod signals;
+pub mod told_by;
 pub mod triage;

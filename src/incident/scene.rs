@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::change::Change;
 use crate::watch::probe::Probed;
+use crate::watch::purse::Spent;
 use crate::watch::sample::{Signal, Timing};
-use crate::watch::series::{Series, Spell};
+use crate::watch::series::{Growth, Series, Spell};
 
 /// What is asked of the target.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,6 +22,8 @@ pub struct Limits {
     pub skew_s: f64,
     /// Requests a second that the target is known to hold (`serin limit`), or its quota.
     pub rate: Option<f64>,
+    /// Requests a second that a Personalize campaign lets in.
+    pub campaign_rate: f64,
 }
 
 impl Default for Limits {
@@ -34,8 +37,19 @@ impl Default for Limits {
             model_age_s: 50.0 * 3600.0,
             skew_s: 30.0,
             rate: None,
+            campaign_rate: 500.0,
         }
     }
+}
+
+/// A share, and who told it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Told {
+    pub value: f64,
+    pub part: Signal,
+    pub whole: Signal,
+    pub source: &'static str,
+    pub age_s: f64,
 }
 
 /// How one source did.
@@ -52,7 +66,11 @@ pub struct Heard {
 pub enum Kind {
     Metrics,
     Prometheus,
+    CloudWatch,
+    DynamoDb,
     Health,
+    /// Who tells of deploys and other changes.
+    Changes,
 }
 
 #[derive(Clone, Debug)]
@@ -68,17 +86,55 @@ pub struct Scene {
     /// `None` where no address is known to probe.
     pub probed: Option<Probed>,
     pub changes: Vec<Change>,
+    /// What asking cost today, where it costs anything.
+    pub spent: Option<Spent>,
+    /// Dollars that a provisioned read unit costs an hour, where the region's price is known.
+    pub unit_usd: Option<f64>,
     /// Where the runbook and the dashboards are, and whom to call: said under "do".
     pub help: Vec<String>,
 }
 
 /// Pieces of the past are looked at this finely.
-const STEP: Duration = Duration::from_secs(4);
+///
+/// A look at counters takes two moments a little further apart than this, so that the newest piece is the look itself.
+const STEP: Duration = Duration::from_secs(3);
+/// A number older than this is not called now any more.
+pub const OLD_S: f64 = 900.0;
 
 impl Scene {
     /// The last minute, or since a little before the look began when that is longer ago.
     pub fn recent(&self) -> (f64, f64) {
         ((self.now - 60.0).min(self.began - 1.0), self.now)
+    }
+
+    /// The last minute of a number that may come late; `None` where it is too old to be called now.
+    pub fn window(&self, signal: Signal) -> Option<(f64, f64)> {
+        let newest = self.series.newest_of(signal).filter(|at| self.now - at < OLD_S)?;
+        Some(if self.now - newest < 30.0 { self.recent() } else { (newest - 61.0, newest) })
+    }
+
+    /// A share by whoever tells it: the worst, with its source and age.
+    pub fn worst(&self, kinds: &[(Signal, Signal, &'static str)]) -> Option<Told> {
+        let one = |&(part, whole, source): &(Signal, Signal, &'static str)| {
+            let (from, to) = self.window(whole)?;
+            let value = self.series.share(part, whole, from, to)?;
+            Some(Told { value, part, whole, source, age_s: self.now - self.series.newest_of(whole)? })
+        };
+        kinds.iter().filter_map(one).max_by(|a, b| a.value.total_cmp(&b.value))
+    }
+
+    /// The newest value of a gauge that may come late, with its age.
+    pub fn gauge(&self, signal: Signal) -> Option<(f64, f64)> {
+        let (from, to) = self.window(signal)?;
+        let values = self.series.values(signal, from, to + 1.0);
+        let newest = self.series.newest_of(signal)?;
+        values.iter().filter(|v| v.0 <= newest).map(|v| v.1).reduce(f64::max).map(|v| (v, self.now - newest))
+    }
+
+    /// What grew a second, of a number that may come late.
+    pub fn rate(&self, signal: Signal) -> Option<f64> {
+        let (from, to) = self.window(signal)?;
+        self.series.growth(signal, from, to).filter(|g| g.seconds > 0.0).map(Growth::per_second)
     }
 
     /// What the target does when nobody broke it: the same half hour a week ago, else the day before the span.

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::scene::{Limits, age, clock};
+use super::scene::{Limits, OLD_S, age, clock};
 use crate::judge::burn::{Burn, Burning, Counted, burns};
 use crate::stats::units::{Millis, Rps, Share};
 use crate::watch::sample::{Signal, Timing};
-use crate::watch::series::Series;
+use crate::watch::series::{Growth, Series};
 
 /// `None` is "not told", never zero.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,12 @@ pub struct Signals {
     /// Share of the provisioned read units in use, and of the rate that is known to hold.
     pub units_used: Option<f64>,
     pub rate_used: Option<f64>,
+    /// Share of a campaign's quota in use.
+    #[serde(default)]
+    pub campaign_used: Option<f64>,
+    /// Dollars that asking cost today, where it costs anything.
+    #[serde(default)]
+    pub spent_usd: Option<f64>,
     pub catalogue_age_s: Option<f64>,
     pub model_age_s: Option<f64>,
     pub up: usize,
@@ -41,17 +47,25 @@ pub struct Signals {
 /// Reads the signals of the last minute; `silent` are the sources that said nothing now.
 pub fn signals(target: &str, series: &Series, limits: &Limits, now: f64, silent: Vec<String>) -> Signals {
     let from = now - 60.0;
-    let per_second = |s| {
-        series.growth(s, from, now).filter(|g| g.seconds > 0.0).map(super::super::watch::series::Growth::per_second)
+    let per_second = |s| series.growth(s, from, now).filter(|g| g.seconds > 0.0).map(Growth::per_second);
+    // CloudWatch tells its minutes late.
+    let late = |s: Signal| series.newest_of(s).filter(|at| now - at < OLD_S).map(|at| (at - 61.0, at));
+    let late_rate = |s: Signal| {
+        let (from, to) = late(s)?;
+        series.growth(s, from, to).filter(|g| g.seconds > 0.0).map(Growth::per_second)
     };
+    let late_share = |part, whole| late(whole).and_then(|(from, to)| series.share(part, whole, from, to));
     let share = |part, whole| series.share(part, whole, from, now);
+    let own = series.growth(Signal::Requests, from, now).is_some();
+    let (requests, errors) =
+        if own { (Signal::Requests, Signal::Errors) } else { (Signal::FrontRequests, Signal::FrontErrors) };
     let gauge = |s, pick: fn(f64, f64) -> f64| series.gauges(s, from).into_iter().reduce(pick);
     let of = |used: Option<f64>, limit: Option<f64>| Some(used? / limit.filter(|l| *l > 0.0)?);
     let old = |s| gauge(s, f64::min).map(|at| now - at);
     let errors_burn = burns(limits.errors, |window| {
         let whole = span(series, now, window);
-        let total = series.growth(Signal::Requests, whole.0, now)?;
-        let bad = series.growth(Signal::Errors, whole.0, now).map_or(0.0, |g| g.amount);
+        let total = series.growth(requests, whole.0, now)?;
+        let bad = series.growth(errors, whole.0, now).map_or(0.0, |g| g.amount);
         Some(Counted { bad, total: total.amount, seen: total.seconds / window.as_secs_f64() })
     });
     let latency_burn = burns(1.0 - limits.quantile, |window| {
@@ -59,18 +73,28 @@ pub fn signals(target: &str, series: &Series, limits: &Limits, now: f64, silent:
         let (bad, total) = series.slower(Timing::Request, limits.latency_ms, whole.0, now)?;
         Some(Counted { bad, total, seen: series.seen(whole.0, now) / window.as_secs_f64() })
     });
-    let last: Vec<_> = series.last_each().filter(|s| s.at >= from).collect();
+    let last: Vec<_> = series.last_each().filter(|s| s.at >= from && s.get(Signal::Up).is_some()).collect();
     let mut signals = Signals {
         schema: "serin.watch/1".to_owned(),
         target: target.to_owned(),
         at: now,
-        rate: per_second(Signal::Requests),
-        errors: share(Signal::Errors, Signal::Requests),
+        rate: per_second(Signal::Requests).or_else(|| late_rate(Signal::FrontRequests)),
+        errors: share(Signal::Errors, Signal::Requests)
+            .or_else(|| late_share(Signal::FrontErrors, Signal::FrontRequests)),
         throttled: share(Signal::Throttled, Signal::Requests),
         p50_ms: series.quantile(Timing::Request, 0.5, from, now),
-        p99_ms: series.quantile(Timing::Request, 0.99, from, now),
-        store_throttled: share(Signal::StoreThrottled, Signal::StoreReads),
-        units_used: of(per_second(Signal::StoreUnits), gauge(Signal::StoreCapacity, f64::max)),
+        p99_ms: series.quantile(Timing::Request, 0.99, from, now).or_else(|| {
+            let (from, to) = late(Signal::FrontLatencyMs)?;
+            series.values(Signal::FrontLatencyMs, from, to).last().map(|v| v.1)
+        }),
+        store_throttled: share(Signal::StoreThrottled, Signal::StoreReads)
+            .or_else(|| late_share(Signal::TableThrottled, Signal::TableReads)),
+        units_used: of(
+            late_rate(Signal::TableUnits).or_else(|| per_second(Signal::StoreUnits)),
+            gauge(Signal::StoreCapacity, f64::max),
+        ),
+        campaign_used: of(late_rate(Signal::CampaignRequests), Some(limits.campaign_rate)),
+        spent_usd: None,
         rate_used: of(per_second(Signal::Requests), gauge(Signal::Quota, f64::max).or(limits.rate)),
         catalogue_age_s: old(Signal::CatalogueBuilt),
         model_age_s: old(Signal::ModelPublished),
@@ -107,7 +131,9 @@ fn alerts(s: &Signals, limits: &Limits) -> Vec<String> {
     if s.up < s.instances {
         out.push(format!("{} of {} instances do not answer", s.instances - s.up, s.instances));
     }
-    for (what, used) in [("read units", s.units_used), ("known rate", s.rate_used)] {
+    for (what, used) in
+        [("read units", s.units_used), ("campaign's quota", s.campaign_used), ("known rate", s.rate_used)]
+    {
         if let Some(used) = used.filter(|u| *u > 0.9) {
             out.push(format!("{} of the {what} is used", Share(used.min(9.99))));
         }
@@ -143,8 +169,10 @@ pub fn line(s: &Signals) -> String {
     );
     for (name, value) in [
         ("units", s.units_used.map(share)),
+        ("campaign", s.campaign_used.map(share)),
         ("catalogue", s.catalogue_age_s.map(age)),
         ("model", s.model_age_s.map(age)),
+        ("asking", s.spent_usd.map(|usd| format!("${usd:.4} today"))),
     ] {
         if let Some(value) = value {
             line += &format!("  {name} {value}");

@@ -218,12 +218,24 @@ pub fn build(items: &Path, out: &Path, now: i64) -> Result<Catalogue, ServeError
         return Err(ServeError::input(items, "is a built catalogue already"));
     }
     let catalogue = Catalogue::parse(items, &text, now)?;
+    pack(&text, out, now)?;
+    Ok(catalogue)
+}
+
+/// Writes a catalogue, built or not, as if it had been built at another time.
+pub fn rebuild(items: &Path, out: &Path, built_at: i64) -> Result<(), ServeError> {
+    let bytes = std::fs::read(items).map_err(ServeError::io(items))?;
+    let built = bytes.starts_with(MAGIC.as_bytes());
+    let text = if built { unpack(items, &bytes)?.1 } else { bytes };
+    pack(&text, out, built_at)
+}
+
+fn pack(text: &[u8], out: &Path, now: i64) -> Result<(), ServeError> {
     let mut packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
-    let packed = packed.write_all(&text).and_then(|()| packed.finish()).map_err(ServeError::io(out))?;
+    let packed = packed.write_all(text).and_then(|()| packed.finish()).map_err(ServeError::io(out))?;
     let crc = crc32fast::hash(&packed);
     let head = format!("{MAGIC} crc={crc:08x} bytes={} packed={} built={now}\n", text.len(), packed.len());
-    durable::write(out, &[head.as_bytes(), &packed].concat()).map_err(ServeError::io(out))?;
-    Ok(catalogue)
+    durable::write(out, &[head.as_bytes(), &packed].concat()).map_err(ServeError::io(out))
 }
 
 /// Returns when the file was built, and its CSV.

@@ -17,6 +17,7 @@ pub mod catalogue;
 pub mod error;
 pub mod exposures;
 pub mod expression;
+pub mod faults;
 pub mod filter;
 pub mod front;
 pub mod jwks;

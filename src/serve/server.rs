@@ -40,6 +40,8 @@ const MOST_CONNECTIONS: u64 = 20_000;
 /// A bound socket, not serving yet.
 pub struct Server {
     listener: TcpListener,
+    /// An address that replicas of one machine share; the kernel spreads connections among them.
+    shared: Option<TcpListener>,
     pub address: SocketAddr,
 }
 
@@ -56,7 +58,23 @@ impl Server {
         listener.set_nonblocking(true).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         allow_many_files();
-        Ok(Self { listener, address })
+        Ok(Self { listener, shared: None, address })
+    }
+
+    /// Listens on a second address as well, which other replicas may listen on too.
+    pub fn share(mut self, at: SocketAddr) -> Result<Self, ServeError> {
+        let shared = || -> io::Result<TcpListener> {
+            let socket = socket2::Socket::new(socket2::Domain::for_address(at), socket2::Type::STREAM, None)?;
+            socket.set_reuse_address(true)?;
+            socket.set_reuse_port(true)?;
+            socket.bind(&at.into())?;
+            socket.listen(1024)?;
+            socket.set_nonblocking(true)?;
+            Ok(socket.into())
+        };
+        let failed = |source| ServeError::Listen { address: at.to_string(), source };
+        self.shared = Some(shared().map_err(failed)?);
+        Ok(self)
     }
 
     /// Serves until `stop`, then lets what is under way end, within a bound.
@@ -102,9 +120,14 @@ impl Server {
             workers.push(thread::Builder::new().name(format!("api-{number}")).spawn(work).map_err(failed)?);
             hands.push(hand);
         }
-        accept(&self.listener, api, &hands, stop);
+        thread::scope(|scope| {
+            if let Some(shared) = &self.shared {
+                scope.spawn(|| accept(shared, api, &hands, stop));
+            }
+            accept(&self.listener, api, &hands, stop);
+        });
         all.iter().for_each(|(_, api)| api.draining.store(true, Relaxed));
-        drop(self.listener);
+        drop((self.listener, self.shared));
         drop(hands);
         let _ = end.send(true);
         for worker in workers {

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::error::ServeError;
+use super::faults;
 use super::secret;
 use crate::durable;
 use crate::lock::{Lock, LockError};
@@ -38,8 +39,15 @@ pub struct StackSpec {
     /// A model to score live those who have no list.
     pub model: Option<PathBuf>,
     pub listen: SocketAddr,
+    /// How many API processes answer there.
+    #[serde(default = "one")]
+    pub replicas: u16,
     /// Whether the stack ends with the process that called `up`.
     pub attached: bool,
+}
+
+fn one() -> u16 {
+    1
 }
 
 /// What runs, as the supervisor writes it down.
@@ -59,6 +67,14 @@ pub struct PartState {
     pub restarts: u32,
     /// How it ended last, if it did.
     pub ended: Option<String>,
+}
+
+impl PartState {
+    /// Whether it runs, and says by itself that it can answer.
+    pub fn is_ready(&self) -> bool {
+        let at = self.url.trim_start_matches("http://").parse();
+        self.pid.is_some() && at.is_ok_and(is_ready)
+    }
 }
 
 /// A stack that is up.
@@ -99,6 +115,7 @@ pub fn up(spec: &StackSpec) -> Result<StackHandle, ServeError> {
     let place = folder(&spec.home);
     fs::create_dir_all(&place).map_err(ServeError::io(&place))?;
     let _ = fs::remove_file(state_file(&spec.home));
+    faults::forget(&spec.home);
     let wish = place.join("spec.json");
     let text = serde_json::to_vec_pretty(spec).map_err(|e| ServeError::Stack(e.to_string()))?;
     durable::write(&wish, &text).map_err(ServeError::io(&wish))?;
@@ -133,7 +150,8 @@ fn wait_ready(spec: &StackSpec, supervisor: &mut Child) -> Result<StackState, Se
         if supervisor.try_wait().map_err(|e| ServeError::Stack(e.to_string()))?.is_some() {
             return Err(ServeError::Stack(format!("the stack ended before it was ready: {}", last_words(&spec.home))));
         }
-        if let Some(state) = read_state(&spec.home).filter(|_| is_ready(spec.listen)) {
+        let well = |s: &StackState| is_ready(spec.listen) && s.parts.iter().all(PartState::is_ready);
+        if let Some(state) = read_state(&spec.home).filter(well) {
             return Ok(state);
         }
         if began.elapsed() > READY || crate::stop::signalled() {

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -9,8 +10,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::error::ServeError;
+use super::faults::{storm_file, trouble_file};
 use super::secret;
 use super::stack::{PartState, StackSpec, StackState, folder, lock_file, state_file};
+use super::trouble::Trouble;
 use crate::durable;
 use crate::lock::Lock;
 
@@ -45,11 +48,35 @@ pub fn run(wish: &Path) -> Result<(), ServeError> {
         end_with_parent(libc::SIGTERM).map_err(|e| ServeError::Stack(e.to_string()))?;
     }
     let secret = secret::ensure(&spec.home)?;
-    let mut parts = vec![api(&spec)];
-    let ended = hold(&spec, &secret, &mut parts);
+    let mut parts = replicas(&spec)?;
+    let mut storm = Storm::default();
+    let ended = hold(&spec, &secret, &mut parts, &mut storm);
     parts.iter_mut().for_each(Part::end);
+    storm.end();
     let _ = std::fs::remove_file(state_file(&spec.home));
     ended
+}
+
+/// The API: one process at the stack's address, or several that share it, each with an address of its own beside.
+fn replicas(spec: &StackSpec) -> Result<Vec<Part>, ServeError> {
+    if spec.replicas <= 1 {
+        return Ok(vec![api(spec)]);
+    }
+    let failed = |e: io::Error| ServeError::Stack(format!("no port is free on 127.0.0.1: {e}"));
+    // All are held until all are found, so that none is found twice.
+    let held = (0..spec.replicas).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
+    let held = held.collect::<io::Result<Vec<_>>>().map_err(failed)?;
+    let mut parts = Vec::new();
+    for (at, listener) in held.iter().enumerate() {
+        let own = listener.local_addr().map_err(failed)?;
+        let mut part = api(&StackSpec { listen: own, ..spec.clone() });
+        part.arguments.extend(["--shared".to_owned(), spec.listen.to_string()]);
+        if at > 0 {
+            part.rename(&spec.home, &format!("api-{}", at + 1));
+        }
+        parts.push(part);
+    }
+    Ok(parts)
 }
 
 fn api(spec: &StackSpec) -> Part {
@@ -65,11 +92,70 @@ fn api(spec: &StackSpec) -> Part {
     }
     let url = format!("http://{listen}");
     let state = PartState { name: "api".to_owned(), pid: None, url, restarts: 0, ended: None };
-    Part { state, arguments, child: None, started: Instant::now(), pause: Duration::ZERO }
+    let mut part = Part { state, arguments, child: None, started: Instant::now(), pause: Duration::ZERO };
+    part.rename(&spec.home, "api");
+    part
 }
 
-fn hold(spec: &StackSpec, secret: &str, parts: &mut [Part]) -> Result<(), ServeError> {
+/// Clients who repeat what was answered already: a load of ours, as long as the file asks for it.
+#[derive(Default)]
+struct Storm {
+    rate: Option<f64>,
+    child: Option<Child>,
+}
+
+impl Storm {
+    fn look(&mut self, spec: &StackSpec) {
+        let asked = std::fs::read(storm_file(&spec.home)).ok().and_then(|b| serde_json::from_slice::<f64>(&b).ok());
+        let over = self.child.as_mut().is_some_and(|c| !matches!(c.try_wait(), Ok(None)));
+        if asked == self.rate && !over {
+            return;
+        }
+        self.end();
+        self.rate = asked;
+        if let Some(rate) = asked {
+            // A storm that cannot begin is none: the log says why.
+            self.child = storm(spec, rate).map_err(|e| eprintln!("no storm: {e}")).ok();
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn storm(spec: &StackSpec, rate: f64) -> io::Result<Child> {
+    let place = folder(&spec.home).join("storm");
+    std::fs::create_dir_all(&place)?;
+    // What the user calls `local` is not asked here.
+    std::fs::write(place.join("none.toml"), "")?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args([
+        "load",
+        "evening-short",
+        "--target",
+        "local",
+        "--duration",
+        "1h",
+        "--header",
+        "x-envoy-attempt-count: 3",
+    ]);
+    command.args(["--rate", &rate.to_string(), "--quiet", "--config", "none.toml", "--out", "runs"]);
+    command.current_dir(&place).env("SERIN_HOME", std::path::absolute(&spec.home)?);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(place.join("storm.log"))?);
+    // SAFETY: prctl and getppid are async-signal-safe.
+    unsafe {
+        command.pre_exec(|| end_with_parent(libc::SIGKILL));
+    }
+    command.spawn()
+}
+
+fn hold(spec: &StackSpec, secret: &str, parts: &mut [Part], storm: &mut Storm) -> Result<(), ServeError> {
     while !crate::stop::signalled() {
+        storm.look(spec);
         let mut changed = false;
         for part in &mut *parts {
             changed |= part.look(spec, secret)?;
@@ -90,9 +176,27 @@ fn hold(spec: &StackSpec, secret: &str, parts: &mut [Part]) -> Result<(), ServeE
 }
 
 impl Part {
+    /// Gives it its name, and the file that says what it suffers.
+    fn rename(&mut self, home: &Path, name: &str) {
+        name.clone_into(&mut self.state.name);
+        let file = trouble_file(home, name).display().to_string();
+        match self.arguments.iter().position(|a| a == "--trouble") {
+            Some(at) => self.arguments[at + 1] = file,
+            None => self.arguments.extend(["--trouble".to_owned(), file]),
+        }
+    }
+
     /// Starts it when it is due, notes when it ended; returns whether anything changed.
     fn look(&mut self, spec: &StackSpec, secret: &str) -> Result<bool, ServeError> {
         let failed = |e: io::Error| ServeError::Stack(format!("cannot run a part of the stack: {e}"));
+        if Trouble::read(&trouble_file(&spec.home, &self.state.name)).is_ok_and(|t| t.dead) {
+            let Some(mut child) = self.child.take() else { return Ok(false) };
+            child.kill().map_err(failed)?;
+            self.state.ended = Some(told(child.wait().map_err(failed)?));
+            self.state.pid = None;
+            self.pause = Duration::ZERO;
+            return Ok(true);
+        }
         if let Some(child) = &mut self.child {
             let Some(status) = child.try_wait().map_err(failed)? else { return Ok(false) };
             self.child = None;

@@ -51,6 +51,8 @@ pub struct Trouble {
     pub foreign_key: bool,
     /// Whether `/metrics` fails.
     pub mute: bool,
+    /// Whether the process is gone: its supervisor kills it and lets it lie.
+    pub dead: bool,
     /// Another catalogue.
     pub items: Option<PathBuf>,
     /// Another store of lists.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum WatchError {
     #[error("{at} does not answer: {why}")]
     Unreachable { at: String, why: String },
@@ -21,6 +21,10 @@ pub enum WatchError {
     Foreign { at: String },
     #[error("{}: {why}", path.display())]
     File { path: PathBuf, why: String },
+    #[error("today's cap of ${cap:.4} for asking is reached (${spent:.4} spent): asked again after midnight UTC")]
+    Cap { spent: f64, cap: f64 },
+    #[error("no AWS credentials: {0}")]
+    Keys(String),
     #[error("{0}")]
     Recipe(String),
 }

@@ -31,11 +31,9 @@ pub struct History {
 }
 
 impl History {
-    /// The history of a target below the user's state; the name is made safe for a file.
+    /// The history of a target below the user's state.
     pub fn of(home: &Path, target: &str) -> Self {
-        let safe = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
-        let name: String = target.chars().map(safe).take(80).collect();
-        Self { path: home.join("history").join(format!("{name}.jsonl")) }
+        Self { path: place(home, target, "jsonl") }
     }
 
     /// Returns the samples at or after `from`; none where nobody has watched yet.
@@ -88,6 +86,13 @@ impl History {
     fn failed(&self, error: &io::Error) -> WatchError {
         WatchError::File { path: self.path.clone(), why: error.to_string() }
     }
+}
+
+/// Where something is kept of a target; the name is made safe for a file.
+pub fn place(home: &Path, target: &str, what: &str) -> PathBuf {
+    let safe = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+    let name: String = target.chars().map(safe).take(80).collect();
+    home.join("history").join(format!("{name}.{what}"))
 }
 
 /// Keeps one sample an instance and step; the newest of each step, so that counters lose nothing.

@@ -66,6 +66,24 @@ impl Asker {
         Ok(Heard { status, clock: date, body, took: began.elapsed() })
     }
 
+    /// Posts a document; only a good status is a success.
+    pub async fn post(&self, url: &str, document: &serde_json::Value) -> Result<(), WatchError> {
+        let at = shown(url);
+        let began = Instant::now();
+        let sent = self.client.post(url).json(document).send().await;
+        let answer = sent.map_err(|e| {
+            if e.is_timeout() {
+                WatchError::Late { at: at.clone(), after: began.elapsed() }
+            } else {
+                WatchError::Unreachable { at: at.clone(), why: cause(&e) }
+            }
+        })?;
+        match answer.status().as_u16() {
+            200..=299 => Ok(()),
+            status => Err(WatchError::Refused { at, status, said: String::new() }),
+        }
+    }
+
     /// Asks for what must be a good answer and no web page.
     pub async fn wanted(&self, url: &str, bearer: Option<&str>, wanted: &'static str) -> Result<Heard, WatchError> {
         let heard = self.get(url, bearer).await?;

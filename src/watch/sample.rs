@@ -29,7 +29,26 @@ pub enum Signal {
     StoreErrors,
     StoreRetries,
     StoreUnits,
+    /// What the load balancer in front counts: its requests, and all answers of 500 and above.
+    FrontRequests,
+    FrontErrors,
+    /// What the table counts of everybody who reads it; a throttled read is a read.
+    TableReads,
+    TableThrottled,
+    TableErrors,
+    TableUnits,
+    /// What a Personalize campaign counts: requests, answers of 4xx (throttled ones among them), of 5xx.
+    CampaignRequests,
+    CampaignRefused,
+    CampaignErrors,
     // Gauges: what holds now.
+    /// Milliseconds, the quantile that the objective limits, by the load balancer.
+    FrontLatencyMs,
+    /// Milliseconds of a read on average, by the table itself.
+    TableLatencyMs,
+    CampaignLatencyMs,
+    /// Lists that the table says it holds; counted by DynamoDB every few hours.
+    TableItems,
     /// Read units a second that are provisioned.
     StoreCapacity,
     /// Requests a second that are let in.
@@ -69,6 +88,9 @@ pub struct Sample {
     /// "stable" or "canary"; empty where there is only one.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub arm: String,
+    /// Whether more may still come to what it counts: no rate is read from it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
     pub numbers: BTreeMap<Signal, f64>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub timings: BTreeMap<Timing, Buckets>,

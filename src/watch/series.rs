@@ -55,6 +55,12 @@ impl Series {
         self.only(|s| s.arm == arm)
     }
 
+    /// Returns the part of one instance.
+    #[must_use]
+    pub fn instance(&self, name: &str) -> Self {
+        self.only(|s| s.instance == name)
+    }
+
     /// Returns what was known at `now`: a look at the past sees no future.
     #[must_use]
     pub fn until(&self, now: f64) -> Self {
@@ -68,6 +74,13 @@ impl Series {
     /// Returns when anything was last heard.
     pub fn newest(&self) -> Option<f64> {
         self.instances.values().filter_map(|s| s.last()).map(|s| s.at).max_by(f64::total_cmp)
+    }
+
+    /// Returns when a number was last told, of a time that is whole.
+    pub fn newest_of(&self, signal: Signal) -> Option<f64> {
+        let newest =
+            |samples: &Vec<Sample>| samples.iter().rev().find(|s| !s.partial && s.get(signal).is_some()).map(|s| s.at);
+        self.instances.values().filter_map(newest).max_by(f64::total_cmp)
     }
 
     /// Returns the samples of each instance, oldest first.
@@ -97,14 +110,16 @@ impl Series {
     /// Returns how much a counter grew, summed over the instances, or `None` where nobody said it twice.
     pub fn growth(&self, signal: Signal, from: f64, to: f64) -> Option<Growth> {
         let mut all: Option<Growth> = None;
+        let mut spans = Vec::new();
         for (before, after) in self.pairs(from, to) {
             // A counter that is not told yet has not counted yet, where its neighbours are told.
             let a = before.get(signal).or_else(|| before.get(Signal::Requests).map(|_| 0.0));
             if let (Some(a), Some(b)) = (a, after.get(signal)) {
                 all.get_or_insert_default().amount += if b >= a { b - a } else { b };
+                spans.push((before.at, after.at));
             }
         }
-        all.map(|g| Growth { seconds: self.seen(from, to), ..g })
+        all.map(|g| Growth { seconds: covered(spans), ..g })
     }
 
     /// Returns one counter's growth as a share of another's; without requests there is no share.
@@ -166,14 +181,7 @@ impl Series {
 
     /// Returns how many of the seconds between two moments were seen, by any instance.
     pub fn seen(&self, from: f64, to: f64) -> f64 {
-        let mut spans: Vec<_> = self.pairs(from, to).map(|(a, b)| (a.at, b.at)).collect();
-        spans.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let (mut total, mut until) = (0.0, f64::NEG_INFINITY);
-        for (a, b) in spans {
-            total += (b - a.max(until)).max(0.0);
-            until = until.max(b);
-        }
-        total
+        covered(self.pairs(from, to).map(|(a, b)| (a.at, b.at)).collect())
     }
 
     /// Returns the latest spell for which `test` held, looking at pieces of at least `step`; unknown pieces prove nothing.
@@ -213,7 +221,7 @@ impl Series {
     fn pairs(&self, from: f64, to: f64) -> impl Iterator<Item = (&Sample, &Sample)> {
         let newest = self.newest().unwrap_or(to);
         let neighbours = self.within(from, to).flat_map(|s| s.windows(2)).map(|w| (&w[0], &w[1]));
-        neighbours.filter(move |(a, b)| b.at - a.at <= gap(newest - b.at))
+        neighbours.filter(move |(a, b)| !b.partial && b.at - a.at <= gap(newest - b.at))
     }
 
     /// Returns what each instance said between two moments, both included.
@@ -223,6 +231,17 @@ impl Series {
             &samples[start..end.max(start)]
         })
     }
+}
+
+/// How many seconds spans cover, those that overlap counted once.
+fn covered(mut spans: Vec<(f64, f64)>) -> f64 {
+    spans.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (mut total, mut until) = (0.0, f64::NEG_INFINITY);
+    for (a, b) in spans {
+        total += (b - a.max(until)).max(0.0);
+        until = until.max(b);
+    }
+    total
 }
 
 /// The longest step that is no gap: history is kept coarser the older it is.

@@ -46,7 +46,7 @@ impl Check {
         }
         let deployment = deployment::named(session, &self.target)?;
         if self.config_only {
-            return Ok(reach(session, &check::reach(&deployment, &session.stop)?));
+            return Ok(reach(session, &check::reach(&deployment, &session.home, &session.stop)?));
         }
         let job = check::Check { deployment, since: self.since };
         if self.markdown {

@@ -4,10 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::cli::Color;
+use crate::cli::deployment;
 use crate::cli::exit::Exit;
 use crate::cli::session::Session;
 use crate::console::look::{Colour, Look};
 use crate::console::session::{self as screen, Options};
+use crate::console::watcher::Deployed;
 use crate::run::error::RunError;
 use crate::run::job::Job;
 use crate::run::jobs::evening::Evening;
@@ -29,8 +31,16 @@ pub fn show(session: &Session, job: Box<dyn Job>, out: Option<&Path>) -> Result<
             // The journal and the summary are there already; a form that fails can be made again from them.
             let _ = crate::report::write_all(folder);
         }),
+        deployed: deployed(session),
+        home: session.home.clone(),
     };
     Ok(Exit::from(&screen::run(running, &options)?))
+}
+
+/// What is up on this machine, asked anew each time: a run may start a stack, and end it.
+fn deployed(session: &Session) -> Deployed {
+    let (home, config) = (session.home.clone(), session.config.clone());
+    Arc::new(move || deployment::local(&home, &config))
 }
 
 fn colour(asked: Color) -> Colour {

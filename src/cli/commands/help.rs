@@ -17,15 +17,17 @@ const SCENARIOS: &str = include_str!("../topics/scenarios.txt");
 const OBJECTIVES: &str = include_str!("../topics/objectives.txt");
 const DESCEND: &str = include_str!("../topics/descend.txt");
 const RULES: &str = include_str!("../topics/rules.txt");
+const WATCHING: &str = include_str!("../topics/watching.txt");
 const EXIT_CODES: &str = include_str!("../topics/exit.txt");
 
-const TOPICS: [(&str, &str); 9] = [
+const TOPICS: [(&str, &str); 10] = [
     ("keys", "the keys of the console"),
     ("schemas", "what --json prints, field by field"),
     ("scenarios", "how a load is written down"),
     ("objectives", "what can be asked of a run"),
     ("descend", "the way down, and how its plan is written"),
     ("rules", "boosts, promotions, caps, freshness, exploration"),
+    ("watching", "where numbers come from, which causes are told apart, what asking costs"),
     ("exit codes", "what the exit code says"),
     ("man", "the manual page, as roff: serin help man > serin.1"),
     ("completions SHELL", "for bash, zsh or fish: serin help completions bash"),
@@ -33,7 +35,7 @@ const TOPICS: [(&str, &str); 9] = [
 
 /// Help on a topic or a command
 ///
-/// Topics: keys, schemas, scenarios, objectives, descend, rules, exit codes, man, completions bash|zsh|fish.
+/// Topics: keys, schemas, scenarios, objectives, descend, rules, watching, exit codes, man, completions bash|zsh|fish.
 #[derive(clap::Args)]
 #[command(after_help = "Example: serin help objectives")]
 pub struct Help {
@@ -53,6 +55,7 @@ impl Help {
             ["objectives" | "objective"] => OBJECTIVES.into(),
             ["descend"] => DESCEND.into(),
             ["rules" | "rule"] => RULES.into(),
+            ["watching" | "causes"] => WATCHING.into(),
             ["exit" | "exit-codes"] | ["exit", "codes" | "code"] => EXIT_CODES.into(),
             ["man"] => manual()?,
             ["completions", shell] => completions(shell)?,

@@ -95,6 +95,9 @@ pub struct Serve {
     /// The share of requests that are traced where their caller does not say (`traceparent`)
     #[arg(long, value_name = "SHARE", default_value = "1%", value_parser = parse_share)]
     trace_share: Share,
+    /// A second address, which other replicas of this machine share
+    #[arg(long, value_name = "ADDRESS", hide = true)]
+    shared: Option<std::net::SocketAddr>,
     /// A file that says what to suffer, for practice (`serin stack break`)
     #[arg(long, value_name = "FILE", hide = true)]
     trouble: Option<PathBuf>,
@@ -143,6 +146,10 @@ impl Serve {
             trouble: self.trouble,
         };
         let server = Server::bind(&self.listen)?;
+        let server = match self.shared {
+            Some(at) => server.share(at)?,
+            None => server,
+        };
         let api = setting.open(session)?;
         let apis = [(String::new(), api)];
         say_ready(session, &server, &apis);

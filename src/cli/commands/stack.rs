@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use crate::cli::exit::Exit;
 use crate::cli::session::Session;
 use crate::run::error::RunError;
+use crate::serve::faults;
 use crate::serve::stack::{self, StackSpec};
 use crate::serve::supervisor;
 
-/// The whole local stack: up, down, status
+/// The whole local stack: up, down, status; break and mend it to practise
 ///
 /// `up` returns when the API is ready and leaves a supervisor that starts crashed parts again; `down`, or the
 /// supervisor's death, ends every part. Logs are in SERIN_HOME/stack/.
@@ -28,6 +29,10 @@ enum Act {
     Down,
     /// What runs: exit 0 when all of it is ready, 1 when not
     Status,
+    /// Break something on purpose, to practise on: `serin check --target local` should name it
+    Break(Break),
+    /// Mend what was broken on purpose: one fault, or all of them
+    Mend { fault: Option<String> },
     /// Hold the parts (started by `up`)
     #[command(hide = true)]
     Supervise { spec: PathBuf },
@@ -47,6 +52,22 @@ struct Up {
     /// A model that scores live those who have no list
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
+    /// How many API processes share the address
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=16))]
+    replicas: u16,
+}
+
+#[derive(clap::Args)]
+struct Break {
+    /// Which of the faults that --list shows
+    #[arg(required_unless_present = "list")]
+    fault: Option<String>,
+    /// How strong, in the unit that --list shows [default: strong enough for the traffic that there is]
+    #[arg(long, value_name = "NUMBER")]
+    at: Option<f64>,
+    /// Show the faults there are
+    #[arg(long, conflicts_with_all = ["fault", "at"])]
+    list: bool,
 }
 
 impl Stack {
@@ -61,6 +82,8 @@ impl Stack {
                 Ok(Exit::Go)
             }
             Act::Status => status(session),
+            Act::Break(asked) => asked.run(session),
+            Act::Mend { fault } => mend(session, fault.as_deref()),
             Act::Supervise { spec } => supervisor::run(&spec).map(|()| Exit::Go).map_err(RunError::from),
         }
     }
@@ -83,6 +106,7 @@ impl Up {
                 None => Some(demo.join("model")).filter(|m| !named && m.is_dir()),
             },
             listen: self.listen,
+            replicas: self.replicas,
             attached: false,
         };
         if !spec.items.is_file() {
@@ -97,14 +121,56 @@ impl Up {
     }
 }
 
+impl Break {
+    fn run(self, session: &Session) -> Result<Exit, RunError> {
+        let Some(name) = self.fault else { return list(session) };
+        let fault = faults::named(&name)?;
+        let set = faults::set(&session.home, fault, self.at)?;
+        session.print(&serde_json::json!({"schema": "serin.stack/1", "broken": [&set]}), || {
+            let strongest = set.strength.values().copied().fold(0.0, f64::max);
+            let at = if fault.unit.is_empty() { String::new() } else { format!(" ({strongest} {})", fault.unit) };
+            vec![format!("broken: {}{at}", fault.does), format!("mend it with: serin stack mend {}", fault.name)]
+        });
+        Ok(Exit::Go)
+    }
+}
+
+fn list(session: &Session) -> Result<Exit, RunError> {
+    let broken = faults::broken(&session.home)?;
+    let is_set = |f: &faults::Fault| broken.iter().any(|b| b.fault == f.name);
+    let all = faults::FAULTS.iter();
+    let all: Vec<_> =
+        all.map(|f| serde_json::json!({"fault": f.name, "does": f.does, "unit": f.unit, "set": is_set(f)})).collect();
+    session.print(&serde_json::json!({"schema": "serin.stack/1", "faults": all}), || {
+        let line = |f: &faults::Fault| {
+            let unit = if f.unit.is_empty() { String::new() } else { format!(" (--at: {})", f.unit) };
+            format!("{} {:<16} {}{unit}", if is_set(f) { "✗" } else { " " }, f.name, f.does)
+        };
+        faults::FAULTS.iter().map(line).collect()
+    });
+    Ok(Exit::Go)
+}
+
+fn mend(session: &Session, name: Option<&str>) -> Result<Exit, RunError> {
+    let fault = name.map(faults::named).transpose()?;
+    let mended = faults::mend(&session.home, fault)?;
+    session.print(&serde_json::json!({"schema": "serin.stack/1", "mended": mended}), || {
+        vec![match mended {
+            0 => "nothing was broken on purpose".to_owned(),
+            1 => "mended".to_owned(),
+            n => format!("{n} faults mended"),
+        }]
+    });
+    Ok(Exit::Go)
+}
+
 fn absolute(path: PathBuf) -> Result<PathBuf, RunError> {
     std::path::absolute(&path).map_err(|e| RunError::misuse(format!("{}: {e}", path.display())))
 }
 
 fn status(session: &Session) -> Result<Exit, RunError> {
     let state = stack::running(&session.home)?;
-    let ready = |url: &str| url.trim_start_matches("http://").parse().is_ok_and(stack::is_ready);
-    let parts: Vec<_> = state.iter().flat_map(|s| &s.parts).map(|p| (p, p.pid.is_some() && ready(&p.url))).collect();
+    let parts: Vec<_> = state.iter().flat_map(|s| &s.parts).map(|p| (p, p.is_ready())).collect();
     let well = !parts.is_empty() && parts.iter().all(|(_, ready)| *ready);
     let document = serde_json::json!({
         "schema": "serin.stack/1",

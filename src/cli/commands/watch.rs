@@ -11,6 +11,8 @@ use crate::incident::signals::{self, Signals};
 use crate::run::error::RunError;
 use crate::run::jobs::watch;
 use crate::stats::units::parse_duration;
+use crate::watch::http::Asker;
+use crate::watch::source::PATIENCE;
 
 /// Live signals without a screen
 ///
@@ -29,9 +31,12 @@ pub struct Watch {
     /// How long to watch (else until stopped)
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     duration: Option<Duration>,
-    /// A command that gets each new alert on its standard input; a repeated one is quiet
+    /// A command that gets each new alert on its standard input, and once more when it is over; a repeated one is quiet
     #[arg(long, value_name = "COMMAND")]
     alert: Option<String>,
+    /// An address that each new alert is posted to, as JSON with `text`, `target`, `at`
+    #[arg(long, value_name = "URL")]
+    webhook: Option<String>,
 }
 
 impl Watch {
@@ -49,9 +54,12 @@ impl Watch {
                 println!("{}", signals::line(seen));
             }
             for alert in fresh {
-                eprintln!("! {alert}");
+                eprintln!("{} {alert}", if alert.starts_with("over: ") { "✓" } else { "!" });
                 if let Some(command) = &self.alert {
                     send(command, &format!("{}: {alert}", seen.target));
+                }
+                if let Some(url) = &self.webhook {
+                    post(url, seen, alert);
                 }
             }
             last = Some(seen.clone());
@@ -64,6 +72,24 @@ impl Watch {
             Some(_) => Exit::Go,
         })
     }
+}
+
+/// Posts one alert; that nobody takes it is said, and the watch goes on.
+fn post(url: &str, seen: &Signals, alert: &str) {
+    let text = format!("{}: {alert}", seen.target);
+    let body = serde_json::json!({"text": text, "target": seen.target, "alert": alert, "at": seen.at});
+    let url = url.to_owned();
+    // In its own thread, so that a slow receiver holds up no number.
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let sent = runtime.map_err(|e| e.to_string()).and_then(|runtime| {
+            let asker = Asker::new(PATIENCE).map_err(|e| e.to_string())?;
+            runtime.block_on(asker.post(&url, &body)).map_err(|e| e.to_string())
+        });
+        if let Err(why) = sent {
+            eprintln!("the webhook failed: {why}");
+        }
+    });
 }
 
 /// Hands one alert to a command of the user's; that it fails is said, and the watch goes on.

@@ -2,6 +2,8 @@
 
 pub mod cost;
 pub mod help;
+pub mod incident;
 pub mod load;
 pub mod overview;
 pub mod runs;
+pub mod stack;

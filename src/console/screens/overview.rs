@@ -7,6 +7,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::Line;
 
 use super::load::{verdict_lines, verdict_of};
+use super::stack;
 use crate::console::keys::Action;
 use crate::console::look::Look;
 use crate::console::screen::{Effect, Screen, World};
@@ -43,7 +44,11 @@ impl Screen for Overview {
         let [top, middle, bottom] =
             Layout::vertical([Constraint::Length(steps), Constraint::Length(picture), Constraint::Min(4)]).areas(area);
         let [left, right] = Layout::horizontal([Constraint::Fill(3), Constraint::Length(38)]).areas(top);
-        preparing(frame, left, world);
+        let ready = world.story.load.is_some() || !world.live();
+        match world.seen.as_ref().filter(|_| ready) {
+            Some(seen) => stack::draw(frame, left, world, seen),
+            None => preparing(frame, left, world),
+        }
         running(frame, right, world);
         if picture > 0 {
             latency(frame, middle, world);

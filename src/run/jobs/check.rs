@@ -39,7 +39,9 @@ impl Check {
     pub fn look(&self, home: &Path, reports: &Path, stop: &Stop) -> Result<Look, RunError> {
         let began = Instant::now();
         let changes = happened(reports);
-        let scene = wait(stop, LONGEST, gather::gather(&self.deployment, home, self.since, changes))?;
+        let mut deployment = self.deployment.clone();
+        deployment.limits.rate = deployment.limits.rate.or_else(|| known_rate(reports, &deployment.name));
+        let scene = wait(stop, LONGEST, gather::gather(&deployment, home, self.since, changes))?;
         let scene = scene.map_err(RunError::cannot_tell)?;
         let triage = triage(&scene);
         Ok(Look { scene, triage, took_s: began.elapsed().as_secs_f64() })
@@ -47,8 +49,8 @@ impl Check {
 }
 
 /// Asks each source whether it can be reached, and nothing else.
-pub fn reach(deployment: &Deployment, stop: &Stop) -> Result<Vec<Heard>, RunError> {
-    wait(stop, LONGEST, gather::reach(deployment))?.map_err(RunError::cannot_tell)
+pub fn reach(deployment: &Deployment, home: &Path, stop: &Stop) -> Result<Vec<Heard>, RunError> {
+    wait(stop, LONGEST, gather::reach(deployment, home))?.map_err(RunError::cannot_tell)
 }
 
 /// Waits for what is asked, but never longer than the time given, nor than anybody wishes.
@@ -70,6 +72,13 @@ fn wait<T>(stop: &Stop, longest: Duration, asked: impl Future<Output = T>) -> Re
     // A name that hangs in the resolver must not hold the verdict.
     runtime.shutdown_background();
     result
+}
+
+/// The rate that the newest `serin limit` of this target found.
+pub fn known_rate(reports: &Path, target: &str) -> Option<f64> {
+    let runs = past::list(reports).ok()?;
+    let documents = runs.iter().filter(|r| r.began.kind == "limit").filter_map(|r| past::summary(&r.folder).ok());
+    documents.filter(|d| d["target"] == target).find_map(|d| d["limit_rate"].as_f64())
 }
 
 /// What the journals of past runs say happened, newest runs first.

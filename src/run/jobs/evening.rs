@@ -161,6 +161,7 @@ pub fn start(platform: &Path, desk: &Desk) -> Result<StackHandle, RunError> {
         store: format!("embedded:{}", platform.join("store").display()),
         model: Some(platform.join("model")),
         listen: free_address().map_err(|e| RunError::cannot_tell(format!("no port is free on 127.0.0.1: {e}")))?,
+        replicas: 1,
         attached: true,
     };
     Ok(stack::up(&spec)?)

@@ -8,6 +8,7 @@ pub mod describe;
 pub mod evaluate;
 pub mod evening;
 pub mod experiment;
+pub mod eye;
 pub mod gate;
 pub mod import;
 pub mod limit;

@@ -1,10 +1,11 @@
 //! Does a watch: asks each few seconds, keeps what was heard, tells the signals, and alerts once for each trouble.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::incident::gather::{self, Deployment};
+use super::check::known_rate;
+use crate::incident::gather::{self, Deployment, Far, Moment};
 use crate::incident::signals::{Signals, signals};
 use crate::run::error::RunError;
 use crate::stop::Stop;
@@ -24,17 +25,20 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches until its end, handing on each moment's signals, and the alerts that are new since the moment before.
+    /// Watches until its end, handing on each moment's signals, and the alerts that are new or over since the moment before.
     pub fn run(&self, home: &Path, stop: &Stop, mut tell: impl FnMut(&Signals, &[String])) -> Result<(), RunError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| RunError::cannot_tell(format!("cannot start to ask: {e}")))?;
         let asker = Asker::new(PATIENCE).map_err(RunError::cannot_tell)?;
         let history = History::of(home, &self.deployment.name);
         let began = Instant::now();
-        let mut known: BTreeSet<String> = BTreeSet::new();
+        let far = Far::open(&self.deployment, home);
+        let mut limits = self.deployment.limits;
+        limits.rate = limits.rate.or_else(|| known_rate(Path::new("reports"), &self.deployment.name));
+        let mut known: BTreeMap<String, String> = BTreeMap::new();
         while !stop.requested() {
             let asked = Instant::now();
-            let (samples, heard) = runtime.block_on(gather::sample(&self.deployment, &asker));
+            let Moment { samples, distant, heard } = runtime.block_on(gather::sample(&self.deployment, &asker, &far));
             let now = jiff::Timestamp::now().as_millisecond() as f64 / 1000.0;
             let mut past = history.read(now - BACK_S).map_err(RunError::cannot_tell)?;
             // Prometheus keeps its own past.
@@ -42,11 +46,15 @@ impl Watch {
                 history.keep(&samples, now).map_err(RunError::cannot_tell)?;
             }
             past.extend(samples);
+            past.extend(distant);
             let silent = heard.iter().filter_map(|h| h.said.as_ref().err().cloned()).collect();
-            let seen = signals(&self.deployment.name, &Series::new(past), &self.deployment.limits, now, silent);
-            let fresh: Vec<_> = seen.alerts.iter().filter(|a| !known.contains(&kind(a))).cloned().collect();
-            known = seen.alerts.iter().map(|a| kind(a)).collect();
-            tell(&seen, &fresh);
+            let mut seen = signals(&self.deployment.name, &Series::new(past), &limits, now, silent);
+            seen.spent_usd = far.spent(now).map(|s| s.usd);
+            let mut news: Vec<_> = seen.alerts.iter().filter(|a| !known.contains_key(&kind(a))).cloned().collect();
+            let lasting: BTreeMap<_, _> = seen.alerts.iter().map(|a| (kind(a), a.clone())).collect();
+            news.extend(known.iter().filter(|(k, _)| !lasting.contains_key(*k)).map(|(_, a)| format!("over: {a}")));
+            known = lasting;
+            tell(&seen, &news);
             if self.duration.is_some_and(|d| began.elapsed() + self.every > d) {
                 break;
             }

@@ -52,12 +52,28 @@ impl Prometheus {
         let fine = self.range(span);
         let coarse = self.range(Span { from: span.to - LONGEST_S, to: span.from });
         let newest = self.instant(span.to);
-        let (fine, coarse, newest) = tokio::join!(fine, coarse, newest);
-        let all = [coarse?, fine?, newest?].concat();
+        let (fine, coarse, newest, scraped) = tokio::join!(fine, coarse, newest, self.scraped(span.to));
+        let scraped = scraped?;
+        // Prometheus repeats what it scraped last for five minutes: a number is as old as its scrape.
+        let true_time = |s: &Sample| scraped.get(&s.instance).copied().unwrap_or(span.to);
+        let mut newest = newest?;
+        newest.iter_mut().for_each(|s| s.at = s.at.min(true_time(s)));
+        let mut all = [coarse?, fine?].concat();
+        all.retain(|s| s.at < true_time(s));
+        all.extend(newest);
         if all.is_empty() {
             return Err(WatchError::Foreign { at: shown(&self.url) });
         }
         Ok(all)
+    }
+
+    /// When each instance was scraped last.
+    async fn scraped(&self, at: f64) -> Result<BTreeMap<String, f64>, WatchError> {
+        let query = format!("timestamp(serin_ready{{{}}})", self.selector);
+        let data = self.asked("query", &query, &format!("time={at}")).await?;
+        let one =
+            |row: Row| Some((row.metric.get("instance").cloned().unwrap_or_default(), row.value?.1.parse().ok()?));
+        Ok(data.result.into_iter().filter_map(one).collect())
     }
 
     /// An instant query: each series' newest value, with the moment that was asked about.
@@ -73,12 +89,16 @@ impl Prometheus {
     async fn query(&self, kind: &str, when: &str) -> Result<Vec<Sample>, WatchError> {
         let comma = if self.selector.is_empty() { "" } else { "," };
         let query = format!("{{__name__=~\"serin_.+\"{comma}{}}}", self.selector);
-        let url = format!("{}/api/v1/{kind}?query={}&{when}", self.url.trim_end_matches('/'), encoded(&query));
+        self.asked(kind, &query, when).await.map(folded)
+    }
+
+    async fn asked(&self, kind: &str, query: &str, when: &str) -> Result<Data, WatchError> {
+        let url = format!("{}/api/v1/{kind}?query={}&{when}", self.url.trim_end_matches('/'), encoded(query));
         let heard = self.asker.wanted(&url, None, "Prometheus' JSON").await?;
         let malformed = |why: String| WatchError::Malformed { at: shown(&url), wanted: "Prometheus' JSON", why };
         let answer: Answer = serde_json::from_str(&heard.body).map_err(|e| malformed(e.to_string()))?;
         match answer.data {
-            Some(data) if answer.status == "success" => Ok(folded(data)),
+            Some(data) if answer.status == "success" => Ok(data),
             _ => Err(malformed(format!("{} {}", answer.status, answer.error))),
         }
     }
