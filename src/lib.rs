@@ -2,7 +2,7 @@
 //!
 //! The rooms lie on floors; imports run down only (`tests/house.rs` guards that):
 //! `cli` 7, `console` and `report` 6, `run` 5, `canary` `cost` `incident` `experiment` 4,
-//! `load` `serve` 3, `model` `watch` `judge` 2, `stats` `domain` `durable` `journal` `lock` 1.
+//! `load` `serve` 3, `model` `watch` `judge` 2, `stats` `domain` `durable` `journal` `lock` `sigv4` 1.
 
 pub mod cli;
 
@@ -28,6 +28,7 @@ pub mod durable;
 pub mod journal;
 pub mod lock;
 pub mod program;
+pub mod sigv4;
 pub mod stats;
 pub mod stop;
 pub mod toml_file;

@@ -417,3 +417,143 @@ fn a_connection_lives_as_long_as_was_asked() {
     // Ten for the run, one for the look whether anybody is there.
     assert!(opened.load(std::sync::atomic::Ordering::Relaxed) >= 10, "{opened:?}");
 }
+
+#[test]
+fn a_stop_is_heeded_at_once_and_nothing_is_sent_afterwards() {
+    let last = Arc::new(Mutex::new(Instant::now()));
+    let kept = Arc::clone(&last);
+    let url = server(move |_, to| {
+        *kept.lock().expect("kept") = Instant::now();
+        to.write_all(GOOD.as_bytes()).is_ok()
+    });
+    let place = Place::new();
+    let mut command = place.command(&["--url", &url, "--rate", "500", "--duration", "60s", "--json"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("starts");
+    thread::sleep(Duration::from_millis(1500));
+    let asked = Instant::now();
+    // SAFETY: a signal to a child of this test.
+    unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGINT) };
+    let output = child.wait_with_output().expect("ends");
+    assert_eq!(output.status.code(), Some(130));
+    let sent_for = last.lock().expect("kept").saturating_duration_since(asked);
+    // The promise is a tenth of a second; a busy machine may hold the signal itself up.
+    assert!(sent_for < Duration::from_secs(1), "it went on for {sent_for:?}");
+}
+
+/// An HTTP/2 server: `answer` gets each path; returns its address and how many connections it took.
+fn server_of_streams(
+    answer: impl Fn(&str) -> (u16, Duration) + Clone + Send + Sync + 'static,
+) -> (String, Arc<std::sync::atomic::AtomicUsize>) {
+    use http_body_util::Full;
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    let opened = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = Arc::clone(&opened);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.set_nonblocking(true).expect("set");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
+            while let Ok((stream, _)) = listener.accept().await {
+                count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                let answer = answer.clone();
+                let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+                    let (status, takes) = answer(request.uri().path());
+                    async move {
+                        tokio::time::sleep(takes).await;
+                        let body = Full::new(bytes::Bytes::from_static(b"{\"items\":[1]}"));
+                        hyper::Response::builder().status(status).body(body)
+                    }
+                });
+                let mut server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                server.max_concurrent_streams(8);
+                tokio::spawn(server.serve_connection(TokioIo::new(stream), service));
+            }
+        });
+    });
+    (url, opened)
+}
+
+#[test]
+fn many_requests_share_an_http2_connection() {
+    let (url, opened) = server_of_streams(|path| {
+        let slow = if path.contains("slow") { 60 } else { 1 };
+        (if path.contains("no") { 503 } else { 200 }, Duration::from_millis(slow))
+    });
+    let place = Place::new();
+    let stage = "http2 = true\nconnections = 2\n[[stage]]\nshape = \"constant\"\nrate = 100\nfor = \"2s\"\n";
+    let requests = "[[request]]\nget = \"/slow\"\nweight = 3\n[[request]]\npost = \"/no\"\nbody = '{\"a\": 1}'\n";
+    place.file("two.toml", &format!("{stage}{requests}check = {{ has = \"/items/0\" }}\n"));
+    let before = opened.load(std::sync::atomic::Ordering::Relaxed);
+    let (code, d, errors) = told(|| place.run(&["two.toml", "--url", &url]));
+    assert_eq!((code, &d["requests"]), (Some(1), &200.into()), "{d}{errors}");
+    assert_eq!(
+        d["errors"]["by_kind"].as_object().map(|k| k.keys().collect::<Vec<_>>()),
+        Some(vec![&"status".to_owned()])
+    );
+    assert_eq!(d["errors"]["by_status"]["503"], d["errors"]["total"], "{d}");
+    assert!((20..=80).contains(&d["errors"]["total"].as_u64().expect("a number")), "{d}");
+    assert_eq!(d["generator"]["dropped"], 0, "{d}");
+    // Two for the run, one for the look whether anybody is there; a run asked again has its own.
+    let runs = opened.load(std::sync::atomic::Ordering::Relaxed) - before;
+    assert!(runs <= 15, "{runs}");
+    // As fast as it bears: eight at once on each connection, as the server says, though more were wished.
+    let words = ["--url", &format!("{url}/slow"), "--rate", "max", "--connections", "2", "--http2", "--streams", "50"];
+    let (code, d, _) = place.run(&[&words[..], &["--duration", "2s"]].concat());
+    assert_eq!(code, Some(0), "{d}");
+    // Sixteen at once in 60 ms each are 266 a second at most.
+    let requests = d["requests"].as_u64().expect("a number");
+    assert!((60..=560).contains(&requests), "{d}");
+}
+
+#[test]
+fn under_http2_silence_and_another_protocol_are_told_by_kind() {
+    let (url, _) = server_of_streams(|_| (200, Duration::from_secs(30)));
+    let begin = Instant::now();
+    let words = ["--rate", "20", "--duration", "1s", "--timeout", "500ms", "--http2"];
+    let (code, d, _) = Place::new().run(&[&["--url", &url][..], &words].concat());
+    assert!(begin.elapsed() < Duration::from_secs(20), "it hung");
+    assert_eq!((code, &d["errors"]["by_kind"]["timeout"]), (Some(3), &20.into()), "{d}");
+    assert!(d["latency_ms"]["min"].as_f64().expect("counted at their age") >= 499.0, "{d}");
+    let old = server(|_, to| to.write_all(GOOD.as_bytes()).is_ok());
+    let (code, d, _) = Place::new().run(&[&["--url", &old][..], &words].concat());
+    assert_eq!((code, &d["generator"]["dropped"]), (Some(3), &0.into()), "{d}");
+    assert_eq!(d["errors"]["total"], 20, "{d}");
+}
+
+#[test]
+fn shards_of_many_processes_begin_as_one_and_merge_from_an_object_store() {
+    let url = server(|_, to| to.write_all(GOOD.as_bytes()).is_ok());
+    let place = Place::new();
+    let alone = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
+    let (code, d, _) = told(|| {
+        // What the Indexed Job does, with processes for pods.
+        let depot = tempfile::tempdir_in(place.0.path()).expect("a folder").keep();
+        let results = format!("file://{}", depot.display());
+        let at = jiff::Timestamp::now() + Duration::from_millis(1500);
+        let (at, shards) = (at.to_string(), 3);
+        let start = |n: u32| {
+            let (shard, out) = (format!("{n}/{shards}"), format!("pod-{n}"));
+            let words = ["--url", &url, "--rate", "90", "--duration", "2s", "--shard", &shard, "--at", &at];
+            let mut command = place.command(&[&words[..], &["--keep", &results, "--out", &out]].concat());
+            command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts")
+        };
+        let children: Vec<_> = (1..=shards).map(start).collect();
+        for mut child in children {
+            assert!(child.wait().expect("ends").code().is_some_and(|c| c != 2), "a shard was refused");
+        }
+        let mut merge = Command::new(env!("CARGO_BIN_EXE_serin"));
+        let merge = merge.current_dir(depot.parent().expect("one")).args(["report", "merge", &results, "--json"]);
+        let merge = merge.args(["--out", depot.file_name().and_then(|n| n.to_str()).expect("a name")]);
+        let output = merge.env("SERIN_HOME", place.0.path().join("home")).output().expect("runs");
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+        (output.status.code(), document, String::from_utf8_lossy(&output.stderr).into_owned())
+    });
+    assert_eq!((code, &d["requests"], &d["rate"]["asked"]), (Some(0), &180.into(), &90.0.into()), "{d}");
+    assert_eq!(d["merged"].as_array().map(Vec::len), Some(3), "{d}");
+    assert!(d.get("began_apart_s").is_none(), "{d}");
+    drop(alone);
+    let late = place.run(&["--url", &url, "--rate", "5", "--at", "2020-01-01T00:00:00Z"]);
+    assert_eq!(late.0, Some(2), "{}", late.2);
+}

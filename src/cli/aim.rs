@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::config::{Target, Watched};
 use super::session::Session;
+use crate::cost::aws;
 use crate::load::dress::{Tokens, check_header};
+use crate::load::sign::{self, Keys, Signing};
 use crate::load::target::Address;
 use crate::load::tls::Trust;
 use crate::run::error::RunError;
@@ -26,6 +28,10 @@ pub struct Aim {
     /// An address to send to
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
+    /// A Personalize campaign: what `{campaign}` in a scenario stands for; requests are signed with the AWS keys of this
+    /// machine, and go to its region unless --url or --target says where
+    #[arg(long, value_name = "ARN")]
+    pub campaign: Option<String>,
     /// A header on every request, 'Name: value'
     #[arg(long = "header", short = 'H', value_name = "'NAME: VALUE'")]
     pub headers: Vec<String>,
@@ -54,6 +60,9 @@ pub struct Aimed {
     pub headers: Vec<(String, String)>,
     pub tokens: Option<Tokens>,
     pub trust: Trust,
+    /// The campaign that is asked, and how its requests are signed.
+    pub campaign: Option<String>,
+    pub signing: Option<Signing>,
     ceiling: Option<f64>,
 }
 
@@ -61,7 +70,11 @@ impl Aim {
     /// Finds the target, or refuses a host that nobody confirmed.
     pub fn find(&self, session: &Session) -> Result<Aimed, RunError> {
         let targets = &session.config.targets;
-        let (name, address, known) = match (&self.url, &self.target) {
+        let runtime = match (&self.url, &self.target, &self.campaign) {
+            (None, None, Some(campaign)) => Some(runtime(campaign)?),
+            _ => None,
+        };
+        let (name, address, known) = match (self.url.as_ref().or(runtime.as_ref()), &self.target) {
             (Some(url), _) => {
                 let address = Address::parse(url)?;
                 let same = |t: &&Target| {
@@ -94,7 +107,10 @@ impl Aim {
         let headers = headers.collect::<Result<_, RunError>>()?;
         let tokens = known.as_ref().map(|t| tokens(&name, t)).transpose()?.flatten();
         let trust = Trust { authority: self.cacert.clone(), identity: self.cert.clone().zip(self.key.clone()) };
-        Ok(Aimed { name, address, headers, tokens, trust, ceiling: self.ceiling.or(ceiling) })
+        let campaign = self.campaign.clone().or_else(|| known.and_then(|t| t.campaign));
+        // A stand-in with tokens of its own knows no AWS keys.
+        let signing = campaign.as_deref().filter(|_| tokens.is_none()).map(signing).transpose()?;
+        Ok(Aimed { name, address, headers, tokens, trust, campaign, signing, ceiling: self.ceiling.or(ceiling) })
     }
 }
 
@@ -106,6 +122,22 @@ impl Aimed {
         let cause = format!("{asked} is above the ceiling of {}, {ceiling}/s: nothing was sent", self.name);
         Err(RunError::misuse(cause).hint("set `ceiling` for the target in serin.toml, or confirm with --ceiling RATE"))
     }
+}
+
+/// Returns where a campaign answers.
+fn runtime(campaign: &str) -> Result<String, RunError> {
+    let region = sign::region_of(campaign).map_err(RunError::misuse)?;
+    let end = if campaign.starts_with("arn:aws-cn:") { ".cn" } else { "" };
+    Ok(format!("https://personalize-runtime.{region}.amazonaws.com{end}"))
+}
+
+fn signing(campaign: &str) -> Result<Signing, RunError> {
+    let region = sign::region_of(campaign).map_err(RunError::misuse)?;
+    let fetch = || {
+        let found = aws::keys().map_err(|e| e.to_string())?;
+        Ok(Keys { key: found.key, secret: found.secret, session: found.session, until: found.until })
+    };
+    Signing::new(Box::new(fetch), region, "personalize").map_err(RunError::misuse)
 }
 
 /// Returns the target of that name; `local` needs no configuration.
@@ -134,6 +166,7 @@ pub fn local(home: &Path) -> Target {
         platform: None,
         environment: None,
         token_per_viewer: false,
+        campaign: None,
         watch: Watched::default(),
     }
 }

@@ -38,6 +38,8 @@ pub struct Target {
     /// Whether each viewer has an own token, with the viewer as its subject.
     #[serde(default)]
     pub token_per_viewer: bool,
+    /// The Personalize campaign that answers there: requests are signed with the AWS keys of this machine.
+    pub campaign: Option<String>,
     #[serde(default)]
     pub watch: Watched,
 }

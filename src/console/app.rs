@@ -26,6 +26,7 @@ use super::widgets::frame::{lines, panel, wrap};
 use crate::cost::told;
 use crate::run::error::RunError;
 use crate::run::event::Event;
+use crate::run::journal;
 use crate::run::past;
 use crate::run::story::Story;
 
@@ -57,6 +58,8 @@ pub struct App {
     ticked: Instant,
     /// When the stack was looked at last.
     seen_at: Instant,
+    /// The last moment that passed.
+    noted: Instant,
     quitting: bool,
     /// Whether the person has chosen a screen; until then the run chooses.
     steered: bool,
@@ -93,6 +96,7 @@ impl App {
             began: now,
             ticked: now,
             seen_at: now,
+            noted: now,
             quitting: false,
             steered: false,
         }
@@ -143,6 +147,7 @@ impl App {
 
     /// Lets time pass; returns whether something on the screen changes by it.
     pub fn pass(&mut self, now: Instant) -> bool {
+        self.noted = now;
         let shown = (self.world.elapsed.as_secs(), self.notice.is_some());
         if self.world.live() {
             self.world.elapsed = now.saturating_duration_since(self.began);
@@ -186,7 +191,7 @@ impl App {
     fn tabs(&self) -> Vec<Name> {
         let story = &self.world.story;
         let shown = |name: &Name| match name {
-            Name::Load => story.load.is_some(),
+            Name::Load => story.load.is_some() || self.load.is_open(),
             Name::Cost => story.cost.is_some(),
             Name::Incident => self.world.seen.is_some() || self.world.checked.is_some(),
             Name::Overview | Name::Runs => true,
@@ -268,6 +273,14 @@ impl App {
                 self.question = live.then_some(Question::CostWish(wish));
                 Effect::Nothing
             }
+            Some(Effect::Look(folder)) => {
+                self.look_into(&folder);
+                Effect::Nothing
+            }
+            Some(Effect::Go(name)) => {
+                self.on = name;
+                Effect::Nothing
+            }
             Some(effect) => effect,
             None => Effect::Nothing,
         }
@@ -284,6 +297,36 @@ impl App {
         let first = self.on == Name::Incident && self.world.checked.is_none() && !self.world.checking;
         self.world.checking |= first;
         if first { Effect::Check } else { Effect::Nothing }
+    }
+
+    /// Reads a past run back and shows it where a running one is shown.
+    fn look_into(&mut self, folder: &Path) {
+        let mut story = Story::default();
+        let read = journal::events(folder).map(|events| {
+            // A journal that was cut off is read as far as it goes.
+            events.map_while(Result::ok).for_each(|event| story.hear(&event));
+        });
+        if read.is_err() || story.load.is_none() {
+            self.notice("that run sent no load; o opens its report", self.noted);
+            return;
+        }
+        let load = story.load_summary();
+        self.load.open(World {
+            load,
+            story,
+            state: State::Ended,
+            elapsed: Duration::ZERO,
+            tick_age: Duration::ZERO,
+            folder: Some(folder.to_owned()),
+            past: Vec::new(),
+            seen: None,
+            seen_age: Duration::ZERO,
+            checked: None,
+            checking: false,
+            look: self.world.look,
+        });
+        self.steered = true;
+        self.on = Name::Load;
     }
 
     fn show(&mut self, name: Name) {

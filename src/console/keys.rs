@@ -13,6 +13,8 @@ pub enum Action {
     Up,
     Down,
     Open,
+    /// Shows a past run as if it had just ended.
+    Look,
     Back,
     Filter,
     Mark,
@@ -68,15 +70,16 @@ const fn dangerous(binding: Binding) -> Binding {
 }
 
 use Action::{
-    Back, Check, Compare, CopyText, Down, Export, Filter, Freeze, Help, HoldHere, Interrupt, Mark, NextScreen, No,
-    Open, PreviousScreen, Quit, Show, StepNow, StopLoad, Suspend, UndoStep, Up, Yes,
+    Back, Check, Compare, CopyText, Down, Export, Filter, Freeze, Help, HoldHere, Interrupt, Look, Mark, NextScreen,
+    No, Open, PreviousScreen, Quit, Show, StepNow, StopLoad, Suspend, UndoStep, Up, Yes,
 };
 use Place::{Asked, Everywhere, On};
 
 static TABLE: &[Binding] = &[
     bind(&["up", "k"], Up, "one row up", On(Name::Runs)),
     quiet(bind(&["down", "j"], Down, "one row down", On(Name::Runs))),
-    bind(&["enter"], Open, "open the report", On(Name::Runs)),
+    bind(&["enter"], Look, "look into it", On(Name::Runs)),
+    bind(&["o"], Open, "open its report", On(Name::Runs)),
     bind(&["space"], Mark, "mark", On(Name::Runs)),
     bind(&["c"], Compare, "compare the marked", On(Name::Runs)),
     bind(&["/"], Filter, "filter", On(Name::Runs)),

@@ -93,6 +93,10 @@ pub enum Effect {
     Open(PathBuf),
     /// Tell the way down what is wanted, in the file that it listens to.
     CostWish(PathBuf, told::Wish),
+    /// Read a past run back from its folder, and show it.
+    Look(PathBuf),
+    /// Go to another screen.
+    Go(Name),
     Suspend,
     Quit,
 }

@@ -172,7 +172,8 @@ fn act(
 ) -> io::Result<()> {
     let now = Instant::now();
     match effect {
-        Effect::Nothing | Effect::Quit => {}
+        // The app itself goes from screen to screen.
+        Effect::Nothing | Effect::Quit | Effect::Look(_) | Effect::Go(_) => {}
         Effect::StopRun => {
             if let Some(running) = &shown.running {
                 running.stop.request();

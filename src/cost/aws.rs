@@ -8,7 +8,7 @@ use reqwest::Client;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use crate::serve::sigv4::{Signed, Signer};
+use crate::sigv4::{Signed, Signer};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 const TRIES: u32 = 3;
@@ -53,11 +53,13 @@ impl AwsError {
     }
 }
 
-struct Keys {
-    key: String,
-    secret: String,
-    session: Option<String>,
-    until: Option<SystemTime>,
+/// Whose keys sign.
+pub struct Keys {
+    pub key: String,
+    pub secret: String,
+    pub session: Option<String>,
+    /// When they end.
+    pub until: Option<SystemTime>,
 }
 
 pub struct Aws {
@@ -170,13 +172,27 @@ impl Aws {
         if self.keys.as_ref().is_some_and(|k| k.until.is_none_or(|until| until > soon)) {
             return Ok(());
         }
-        let set = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
-        self.keys = Some(match (set("AWS_ACCESS_KEY_ID"), set("AWS_SECRET_ACCESS_KEY")) {
-            (Some(key), Some(secret)) => Keys { key, secret, session: set("AWS_SESSION_TOKEN"), until: None },
-            _ => self.runtime.block_on(found())?,
+        self.keys = Some(match of_environment() {
+            Some(keys) => keys,
+            None => self.runtime.block_on(found())?,
         });
         Ok(())
     }
+}
+
+/// Returns the keys of this machine: the environment's, else a profile's, a sign-on's or the machine's role.
+pub fn keys() -> Result<Keys, AwsError> {
+    if let Some(keys) = of_environment() {
+        return Ok(keys);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|e| AwsError::Keys(e.to_string()))?.block_on(found())
+}
+
+fn of_environment() -> Option<Keys> {
+    let set = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+    let (key, secret) = set("AWS_ACCESS_KEY_ID").zip(set("AWS_SECRET_ACCESS_KEY"))?;
+    Some(Keys { key, secret, session: set("AWS_SESSION_TOKEN"), until: None })
 }
 
 /// Keys from a profile, a sign-on or the machine's role.

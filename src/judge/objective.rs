@@ -169,9 +169,10 @@ impl Objective {
         self.op.holds(seen, self.limit)
     }
 
-    /// Whether nothing that the rest of `planned` requests do can still make the whole run meet this objective.
+    /// Whether nothing that the rest of the `planned` requests of its scope do can still make them meet this objective.
+    /// Where nobody knows how many will come, `u64::MAX` leaves only what a single one loses.
     pub fn is_lost(&self, m: &Measure, planned: u64) -> bool {
-        if !self.op.bounds_above(self.limit) || self.windows.is_some() || self.stage.is_some() {
+        if !self.op.bounds_above(self.limit) || self.windows.is_some() {
             return false;
         }
         let planned = planned.max(m.ended) as f64;

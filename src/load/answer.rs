@@ -21,6 +21,24 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Begins an answer whose head was read by somebody else; `refusal` is its `x-amzn-errortype`.
+    pub fn begun(status: u16, refusal: Option<&[u8]>) -> Self {
+        Self { status, keep: true, throttled: refusal.is_some_and(says_throttled), ..Self::default() }
+    }
+
+    /// Takes a piece of the body.
+    pub fn add(&mut self, bytes: &[u8], limits: Limits) -> Result<(), Broken> {
+        self.body_bytes += bytes.len() as u64;
+        self.tail.push(bytes);
+        if self.body_bytes > limits.body {
+            return Err(Broken::TooLarge);
+        }
+        let keep = if self.status >= 300 { limits.keep.max(KEEP_BAD) } else { limits.keep };
+        let room = keep.saturating_sub(self.body.len()).min(bytes.len());
+        self.body.extend_from_slice(&bytes[..room]);
+        Ok(())
+    }
+
     /// Whether the answer says that it is less than what was asked for. serin's API says so last, so the body's end is
     /// enough to look at.
     pub fn degraded(&self) -> bool {
@@ -168,15 +186,7 @@ impl Reader {
     }
 
     fn body(&mut self, bytes: &[u8]) -> Result<(), Broken> {
-        self.answer.body_bytes += bytes.len() as u64;
-        self.answer.tail.push(bytes);
-        if self.answer.body_bytes > self.limits.body {
-            return Err(Broken::TooLarge);
-        }
-        let keep = if self.answer.status >= 300 { self.limits.keep.max(KEEP_BAD) } else { self.limits.keep };
-        let room = keep.saturating_sub(self.answer.body.len()).min(bytes.len());
-        self.answer.body.extend_from_slice(&bytes[..room]);
-        Ok(())
+        self.answer.add(bytes, self.limits)
     }
 
     fn head(&mut self, bytes: &[u8]) -> Result<(usize, bool), Broken> {

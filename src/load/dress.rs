@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::error::LoadError;
 use super::question::Question;
+use super::sign::Signing;
 use super::target::Address;
 
 /// How the tokens of a target are made.
@@ -82,6 +83,9 @@ pub struct Dress {
     fixed: Vec<u8>,
     tokens: Option<Tokens>,
     shared: Option<(String, u64)>,
+    /// How AWS wants its requests, and the host that is signed.
+    signing: Option<(Signing, String)>,
+    scratch: Vec<u8>,
 }
 
 impl Dress {
@@ -104,7 +108,14 @@ impl Dress {
             tokens.mint("serin", 0)?;
         }
         let base = to.path.split('?').next().unwrap_or_default().trim_end_matches('/').to_owned();
-        Ok(Self { base, fixed, tokens, shared: None })
+        Ok(Self { base, fixed, tokens, shared: None, signing: None, scratch: Vec::new() })
+    }
+
+    /// Signs every request, instead of giving it a token.
+    #[must_use]
+    pub fn signed(self, signing: Option<Signing>, to: &Address) -> Self {
+        let tokens = self.tokens.filter(|_| signing.is_none());
+        Self { signing: signing.map(|s| (s, to.authority())), tokens, ..self }
     }
 
     /// Writes the whole request as HTTP/1.1 has it.
@@ -120,11 +131,32 @@ impl Dress {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
             self.token(&question.viewer, now, out);
         }
+        if let Some((signing, host)) = &self.signing {
+            signing.write(question, &self.base, host, out);
+        }
         if !question.body.is_empty() || question.method == "POST" {
             out.extend_from_slice(format!("Content-Length: {}\r\n", question.body.len()).as_bytes());
         }
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(&question.body);
+    }
+
+    /// Returns the lines that a request has beside its first one, in pairs, the host among them.
+    pub fn headers(&mut self, question: &Question) -> Vec<(String, String)> {
+        let mut out = std::mem::take(&mut self.scratch);
+        out.clear();
+        self.write(question, &mut out);
+        let head = out.len() - question.body.len();
+        let text = String::from_utf8_lossy(&out[..head]);
+        let pair = |line: &str| line.split_once(": ").map(|(n, v)| (n.to_ascii_lowercase(), v.to_owned()));
+        let headers = text.split("\r\n").skip(1).filter_map(pair).collect();
+        self.scratch = out;
+        headers
+    }
+
+    /// Returns the whole path of a question.
+    pub fn path(&self, question: &Question) -> Vec<u8> {
+        [self.base.as_bytes(), &question.path].concat()
     }
 
     fn token(&mut self, viewer: &str, now: u64, out: &mut Vec<u8>) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::dress::{Dress, Tokens};
 use super::engines::order::{Order, Report};
@@ -20,6 +20,7 @@ use super::question::Asker;
 use super::resolver::{self, Addresses};
 use super::scenario::Scenario;
 use super::schedule::{Schedule, Shard};
+use super::sign::Signing;
 use super::summary::LoadSummary;
 use super::target::Address;
 use super::tick::{LoadPlan, Tick};
@@ -39,6 +40,8 @@ pub struct Spec {
     /// Headers of the user's own, on every request.
     pub headers: Vec<(String, String)>,
     pub tokens: Option<Tokens>,
+    /// Instead of tokens, where AWS answers.
+    pub signing: Option<Signing>,
     pub asker: Arc<dyn Asker>,
     pub schedule: Schedule,
     /// What `--users` live through.
@@ -53,6 +56,8 @@ pub struct Spec {
     /// Certificates, where the address is https.
     pub trust: Trust,
     pub wire: Wire,
+    /// When the first request's time begins, so that shards on many machines begin as one; at once without it.
+    pub begins: Option<SystemTime>,
 }
 
 /// What decides viewers, mix and chance, unless said otherwise.
@@ -61,6 +66,8 @@ pub const SEED: u64 = 7;
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 /// An open run opens them as it needs them.
 pub const CONNECTIONS: u32 = 1000;
+/// The same where many requests share one.
+const CONNECTIONS_SHARED: u32 = 10;
 
 impl Spec {
     /// Returns the load of a scenario as it is written; headers of its own, tokens as given.
@@ -72,16 +79,22 @@ impl Spec {
             address,
             headers: scenario.headers.clone(),
             tokens: scenario.tokens.clone().or(tokens),
+            signing: None,
             asker: Arc::new(scenario.mix(seed)),
             schedule: scenario.schedule.clone(),
             evening: scenario.evening.clone().unwrap_or_default(),
-            connections: scenario.connections.unwrap_or(CONNECTIONS),
+            connections: scenario.connections.unwrap_or(if scenario.wire.streams.is_some() {
+                CONNECTIONS_SHARED
+            } else {
+                CONNECTIONS
+            }),
             timeout: scenario.timeout.unwrap_or(TIMEOUT),
             objectives: scenario.objectives,
             seed,
             shard: Shard::default(),
             trust: Trust::default(),
             wire: scenario.wire,
+            begins: None,
         }
     }
 }
@@ -122,12 +135,23 @@ pub fn run(spec: &Spec, stop: &Stop, tell: &mut dyn FnMut(Told)) -> Result<LoadS
         model: spec.schedule.model().to_owned(),
         connections: sockets,
         workers,
+        began_ms: unix_ms(spec.begins.unwrap_or_else(SystemTime::now)),
     };
+    if spec.wire.streams.is_some() && matches!(spec.schedule, Schedule::Users(_)) {
+        return Err(LoadError::Asked(
+            "viewers with --users speak HTTP/1.1, one connection each: leave HTTP/2 away".to_owned(),
+        ));
+    }
     if plan.duration_s <= 0.0 {
         return Err(LoadError::Asked("the schedule holds no request".to_owned()));
     }
-    let secure = if spec.address.tls { Some(Secure::new(&spec.trust, &spec.address.host)?) } else { None };
-    for warning in machine::prepare(sockets) {
+    let secure = if spec.address.tls {
+        Some(Secure::new(&spec.trust, &spec.address.host, spec.wire.streams.map(|_| &b"h2"[..]))?)
+    } else {
+        None
+    };
+    let churn = spec.wire.per_connection.map(|answers| spec.schedule.peak() / f64::from(answers));
+    for warning in machine::prepare(sockets, churn.filter(|rate| rate.is_finite())) {
         tell(Told::Said(warning));
     }
     tell(Told::Plan(plan.clone()));
@@ -139,6 +163,10 @@ pub fn run(spec: &Spec, stop: &Stop, tell: &mut dyn FnMut(Told)) -> Result<LoadS
             return Ok(fold.summary(Ending { broken: Some(why), ..Ending::default() }));
         }
     };
+    let begin = wait_for(spec.begins, stop, tell);
+    if stop.requested() {
+        return Ok(fold.summary(Ending { stopped: true, ..Ending::default() }));
+    }
     let addresses = Arc::new(Addresses::new(addresses));
     let resolving = resolver::keep_fresh(&addresses, &spec.address, spec.wire.resolve);
     resolving.map_err(|source| LoadError::System { what: "cannot start a thread".to_owned(), source })?;
@@ -153,20 +181,26 @@ pub fn run(spec: &Spec, stop: &Stop, tell: &mut dyn FnMut(Told)) -> Result<LoadS
         timeout: spec.timeout,
         body_limit: BODY_LIMIT,
         per_connection: spec.wire.per_connection,
-        // Far enough ahead that every worker stands ready when the first request is due.
-        begin: Instant::now() + Duration::from_millis(20),
+        streams: spec.wire.streams,
+        begin: begin.max(Instant::now() + READY),
         stop: stop.clone(),
         halt: Arc::clone(&halt),
     });
     let reports = start(spec, &order, workers)?;
-    let planned = spec.schedule.planned().map(|n| n / spec.shard.of);
+    // A shard sends its part of each stage, give or take one.
+    let part = |n: u64| if spec.shard.of > 1 { n / spec.shard.of + 1 } else { n };
+    let wanted = spec.objectives.iter().any(|o| o.abort);
+    let planned: Vec<u64> =
+        if wanted { spec.schedule.planned_by_stage().into_iter().map(part).collect() } else { Vec::new() };
     let mut ending = Ending::default();
     let mut steal = machine::Steal::default();
+    let mut clock = machine::Clocks::default();
     let threads = if matches!(spec.schedule, Schedule::Users(_)) { 1 } else { workers };
     let broke = gather(&reports, threads, |mut tick| {
         tick.generator.steal_share = steal.share();
+        (tick.generator.slept_s, tick.generator.clock_step_s) = clock.look();
         fold.add(&tick);
-        if let (None, Some(lost)) = (&ending.lost, fold.lost(planned)) {
+        if let (None, Some(lost)) = (&ending.lost, fold.lost(&planned)) {
             ending.lost = Some(lost.to_string());
             halt.store(true, Ordering::Release);
             tell(Told::Said(format!("lost for certain: {lost}; nothing more is sent")));
@@ -176,6 +210,28 @@ pub fn run(spec: &Spec, stop: &Stop, tell: &mut dyn FnMut(Told)) -> Result<LoadS
     ending.stopped = stop.requested() && ending.lost.is_none();
     ending.broken = broke.map(|e| format!("the generator broke down: {e}"));
     Ok(fold.summary(ending))
+}
+
+/// Far enough ahead that every worker stands ready when the first request is due.
+const READY: Duration = Duration::from_millis(20);
+/// What is left of the wait when the workers are made.
+const SOON: Duration = Duration::from_millis(300);
+
+/// Waits until shortly before the moment that was agreed on, or until stopped; returns that moment.
+fn wait_for(begins: Option<SystemTime>, stop: &Stop, tell: &mut dyn FnMut(Told)) -> Instant {
+    let left = || begins.and_then(|at| at.duration_since(SystemTime::now()).ok()).unwrap_or_default();
+    if left() > Duration::from_secs(2) {
+        tell(Told::Said(format!("begins in {} s", left().as_secs())));
+    }
+    // The wall clock is asked again and again: it may be set meanwhile.
+    while left() > SOON && !stop.requested() {
+        thread::sleep((left().saturating_sub(SOON)).min(Duration::from_millis(50)));
+    }
+    Instant::now() + left()
+}
+
+fn unix_ms(at: SystemTime) -> i64 {
+    at.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)
 }
 
 fn implied_objectives() -> Result<Vec<Objective>, LoadError> {
@@ -235,7 +291,8 @@ fn start(spec: &Spec, order: &Arc<Order>, workers: u32) -> Result<Receiver<(usiz
         let what = what.to_owned();
         move |source| LoadError::System { what, source }
     };
-    let dress = Dress::new(&spec.address, &spec.headers, spec.tokens.clone())?;
+    let dress =
+        Dress::new(&spec.address, &spec.headers, spec.tokens.clone())?.signed(spec.signing.clone(), &spec.address);
     let (to, reports) = mpsc::channel();
     let spawn = |work: Box<dyn FnOnce() + Send>| {
         let thread = thread::Builder::new().name("load".to_owned()).spawn(work);

@@ -131,6 +131,8 @@ impl Fold {
         self.health.cpu_share += (g.cpu_share - self.health.cpu_share) / self.ticks as f64;
         self.health.steal_share = self.health.steal_share.max(g.steal_share);
         self.health.run_queue_ms += g.run_queue_ms;
+        self.health.slept_s += g.slept_s;
+        self.health.clock_step_s += g.clock_step_s;
         self.health.seconds = self.ended_at;
         self.turn_windows(tick);
     }
@@ -168,10 +170,28 @@ impl Fold {
         }
     }
 
-    /// Returns the first objective that asks for an end and is lost.
-    pub fn lost(&self, planned: Option<u64>) -> Option<&Objective> {
-        let planned = planned?;
-        self.objectives.iter().find(|o| o.abort && o.is_lost(&self.measure(o), planned))
+    /// Returns the first objective that asks for an end and is lost for certain; `planned` are the requests of each
+    /// stage, none where only the target decides how many there will be.
+    pub fn lost(&self, planned: &[u64]) -> Option<&Objective> {
+        let pairs = self.objectives.iter().zip(&self.windows);
+        let lost = |(o, window): &(&Objective, &Option<Window>)| match (o.windows, window) {
+            (Some(asked), Some(window)) => self.windows_lost(window, asked.share),
+            _ => {
+                let whole = (!planned.is_empty()).then(|| planned.iter().sum());
+                let stage = o.stage.as_ref().and_then(|name| self.plan.stages.iter().position(|s| s.name == *name));
+                let of = if o.stage.is_some() { stage.and_then(|s| planned.get(s).copied()) } else { whole };
+                o.is_lost(&self.measure(o), of.unwrap_or(u64::MAX))
+            }
+        };
+        pairs.filter(|(o, _)| o.abort).find(lost).map(|(o, _)| o)
+    }
+
+    /// Whether the share of windows is missed though all that are still to come were met.
+    fn windows_lost(&self, window: &Window, share: f64) -> bool {
+        let seconds = self.plan.duration_s.ceil() as u64;
+        let all = (seconds + 1).saturating_sub(window.length as u64).max(window.total);
+        let missed = window.total - window.met - window.without_data;
+        ((all - missed) as f64) < share * all as f64 - 1e-9
     }
 
     fn elapsed(&self) -> f64 {
@@ -368,10 +388,29 @@ impl Fold {
         if let Some(open) = judged.iter().find(|j| j.met.is_none()) {
             return (Verdict::CannotTell, said(open));
         }
+        if let Some(failed) = self.failed_unasked() {
+            return (Verdict::CannotTell, failed);
+        }
         let met = judged.iter().map(|j| format!("{} ({})", j.expression, j.reason)).collect::<Vec<_>>().join(", ");
         let rate = Rps(self.rate(self.sent, self.sent_until));
         let suspect = if state == State::Suspect { format!("; {why}") } else { String::new() };
         (Verdict::Go, format!("met at {rate}: {met}{suspect}"))
+    }
+
+    /// Whether half of the requests failed and no objective speaks of it: what was met then was met by failures.
+    fn failed_unasked(&self) -> Option<String> {
+        let asks = |what: fn(&Metric) -> bool| self.objectives.iter().any(|o| what(&o.metric));
+        if asks(|m| matches!(m, Metric::Errors(_))) {
+            return None;
+        }
+        let throttled = if asks(|m| *m == Metric::Throttled) { self.whole.throttled } else { 0 };
+        let failed = self.whole.errors - throttled;
+        let share = Share(failed as f64 / self.whole.ended.max(1) as f64);
+        let example = || self.examples.iter().find(|(kind, _)| *kind != "throttled" || throttled == 0);
+        (failed > 0 && failed * 2 >= self.whole.ended).then(|| {
+            let example = example().map_or(String::new(), |(_, e)| format!(" (for example {e})"));
+            format!("{share} of the requests failed{example}, and no objective speaks of errors")
+        })
     }
 
     /// Returns lines for a person, the plain form of the summary.
@@ -485,6 +524,7 @@ fn add(all: &mut Measure, one: &Measure) {
 mod tests {
     use std::time::Duration;
 
+    use super::super::tick::{StagePlan, StageTick};
     use super::*;
 
     #[derive(Clone, Copy, Debug)]
@@ -591,5 +631,64 @@ mod tests {
         }
         let rate = judged("closed", State::Suspect, Seen::Met, &["rate > 1000"]);
         assert_eq!(rate.verdict, Verdict::CannotTell, "{}", rate.reason);
+    }
+
+    #[test]
+    fn objectives_that_are_met_by_failures_alone_are_not_met() {
+        let errors = judged("open", State::Valid, Seen::Errors, &["p99 < 100ms"]);
+        assert_eq!(errors.verdict, Verdict::CannotTell, "{}", errors.reason);
+        assert!(errors.reason.contains("no objective speaks of errors"), "{}", errors.reason);
+        assert_eq!(judged("open", State::Valid, Seen::Met, &["p99 < 100ms"]).verdict, Verdict::Go);
+    }
+
+    /// Two stages of five seconds, ten requests a second; `slow` says which seconds are.
+    fn lost_after(objective: &str, planned: &[u64], slow: &[u32]) -> Option<u32> {
+        let stage = |name: &str, from: f64| StagePlan {
+            name: name.to_owned(),
+            begins_s: from,
+            ends_s: from + 5.0,
+            peak_rate: 10.0,
+        };
+        let plan = LoadPlan {
+            duration_s: 10.0,
+            endpoints: vec!["GET /".to_owned()],
+            stages: vec![stage("first", 0.0), stage("second", 5.0)],
+            model: "open".to_owned(),
+            ..LoadPlan::default()
+        };
+        let objective = Objective { abort: true, ..Objective::parse(objective).expect("reads") };
+        let mut fold = Fold::new(plan, vec![objective]);
+        (0..10).find(|second| {
+            let mut e = EndpointTick { ended: 10, answered: 10, ..EndpointTick::default() };
+            let took = Duration::from_millis(if slow.contains(second) { 200 } else { 5 });
+            (0..10).for_each(|_| e.latency.record(took));
+            let stage = usize::from(*second >= 5);
+            let stages = vec![StageTick { stage, due: 10, sent: 10, ended: e.clone() }];
+            fold.add(&Tick {
+                second: *second,
+                ends_s: f64::from(*second) + 1.0,
+                endpoints: vec![e],
+                stages,
+                ..Tick::default()
+            });
+            fold.lost(planned).is_some()
+        })
+    }
+
+    #[test]
+    fn an_objective_ends_the_run_in_the_second_in_which_it_is_lost() {
+        let both = [50, 50];
+        // Of a stage: ten of its fifty are over, one in ten was allowed.
+        assert_eq!(lost_after("p90 < 100ms in second", &both, &[6]), Some(6));
+        assert_eq!(lost_after("p90 < 100ms in second", &both, &[1, 2, 3]), None, "another stage's slowness");
+        assert_eq!(lost_after("p90 < 100ms", &both, &[1]), None, "ten of a hundred are just allowed");
+        assert_eq!(lost_after("p90 < 100ms", &both, &[1, 3]), Some(3));
+        // Of windows: ten of a second each, two of them lost are too many.
+        assert_eq!(lost_after("p90 < 100ms for 90% of 1s windows", &both, &[2, 7]), Some(7));
+        assert_eq!(lost_after("p90 < 100ms for 80% of 1s windows", &both, &[2, 7]), None);
+        // Where only the target decides how many there will be, windows still end in time.
+        assert_eq!(lost_after("p90 < 100ms for 90% of 1s windows", &[], &[2, 7]), Some(7));
+        assert_eq!(lost_after("p90 < 100ms", &[], &[1, 2, 3, 4, 5]), None, "a million more may come");
+        assert_eq!(lost_after("max < 100ms", &[], &[4]), Some(4));
     }
 }

@@ -30,6 +30,9 @@ pub struct Health {
     pub cpu_share: f64,
     pub steal_share: f64,
     pub run_queue_ms: f64,
+    /// Seconds that the machine itself slept in the run, and by how many its wall clock was set.
+    pub slept_s: f64,
+    pub clock_step_s: f64,
     pub seconds: f64,
     /// `--rate max`: nothing is due, so nothing is late.
     pub closed: bool,
@@ -43,6 +46,23 @@ const INVALID_P99_MS: f64 = 100.0;
 const SUSPECT_P99_MS: f64 = 5.0;
 
 pub fn judge(h: &Health) -> (State, String) {
+    if h.slept_s > 0.0 {
+        return (State::Invalid, format!("the machine itself slept for {:.1} s in the run", h.slept_s));
+    }
+    let (state, reason) = kept(h);
+    if h.clock_step_s == 0.0 || state == State::Invalid {
+        return (state, reason);
+    }
+    // Times here come from the steady clock; tokens, signatures and logs do not.
+    let set = format!(
+        "the wall clock was set by {:+.1} s in the run: times here are right, tokens and logs may not be",
+        h.clock_step_s
+    );
+    (State::Suspect, format!("{reason}; {set}"))
+}
+
+/// Whether the schedule was kept.
+fn kept(h: &Health) -> (State, String) {
     if h.closed {
         let busy = h.cpu_share / f64::from(h.workers.max(1));
         if busy > 0.95 {
@@ -106,6 +126,16 @@ mod tests {
         let healthy =
             Health { cpu_share: 0.02, run_queue_ms: 900.0, steal_share: 0.9, ..late([0.05; 1000].into_iter()) };
         assert_eq!(judge(&healthy).0, State::Valid);
+    }
+
+    #[test]
+    fn a_machine_that_slept_is_invalid_and_a_clock_that_was_set_is_suspect() {
+        let well = late([0.05; 1000].into_iter());
+        let (state, reason) = judge(&Health { slept_s: 3.0, ..well.clone() });
+        assert_eq!((state, reason.as_str()), (State::Invalid, "the machine itself slept for 3.0 s in the run"));
+        let (state, reason) = judge(&Health { clock_step_s: -3600.0, ..well });
+        assert_eq!(state, State::Suspect);
+        assert!(reason.contains("set by -3600.0 s"), "{reason}");
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub mod resolver;
 pub mod rows;
 pub mod scenario;
 pub mod schedule;
+pub mod sign;
 pub mod summary;
 pub mod target;
 pub mod template;

@@ -137,6 +137,22 @@ pub struct Kind {
     pub check: Option<Check>,
 }
 
+impl Kind {
+    fn templates(&mut self) -> impl Iterator<Item = &mut Template> {
+        let headers = self.headers.iter_mut().map(|(_, t)| t);
+        std::iter::once(&mut self.path).chain(headers).chain(&mut self.body)
+    }
+
+    pub fn asks_campaign(&mut self) -> bool {
+        self.templates().any(|t| t.asks_campaign())
+    }
+
+    /// Fills in the target's campaign.
+    pub fn settle(&mut self, campaign: &str) {
+        self.templates().for_each(|t| t.settle(campaign));
+    }
+}
+
 /// A weighted choice of requests, viewers and data rows: a pure function of seed and index.
 #[derive(Clone)]
 pub struct Mix {

@@ -17,7 +17,7 @@ use super::evening::Evening;
 use super::question::{Kind, Mix, Rows};
 use super::rows;
 use super::schedule::Schedule;
-use super::wire::Wire;
+use super::wire::{MOST_STREAMS, STREAMS, Wire};
 use crate::judge::objective::Objective;
 use crate::stats::units::parse_duration;
 use crate::toml_file::{self, TomlError};
@@ -76,6 +76,9 @@ struct File {
     #[serde(default, rename = "step")]
     steps: Vec<StepFile>,
     requests_per_connection: Option<Spanned<u32>>,
+    #[serde(default)]
+    http2: bool,
+    streams: Option<Spanned<u32>>,
     resolve: Option<Spanned<String>>,
     token: Option<Spanned<TokenFile>>,
 }
@@ -166,6 +169,16 @@ impl Page<'_> {
                 return Err(self.at(most, "a connection answers at least one request"));
             }
             wire.per_connection = Some(*most.get_ref());
+        }
+        match &file.streams {
+            Some(streams) if !(1..=MOST_STREAMS).contains(streams.get_ref()) => {
+                return Err(self.at(streams, format!("`streams` is 1 to {MOST_STREAMS}")));
+            }
+            Some(streams) if !file.http2 => {
+                return Err(self.at(streams, "`streams` speak HTTP/2: write `http2 = true`"));
+            }
+            streams if file.http2 => wire.streams = Some(streams.as_ref().map_or(STREAMS, |s| *s.get_ref())),
+            _ => {}
         }
         if let Some(every) = &file.resolve {
             wire.resolve = self.duration("resolve", every)?.max(Duration::from_secs(1));

@@ -102,6 +102,19 @@ impl Schedule {
         }
     }
 
+    /// Returns how many requests each stage holds; empty where only the target decides.
+    pub fn planned_by_stage(&self) -> Vec<u64> {
+        let mut counts = vec![0; self.stages().len()];
+        match self {
+            Self::Stages(_) => {
+                self.arrivals(0, Shard::default()).for_each(|due| counts[usize::from(due.stage)] += 1);
+            }
+            Self::Recorded(dues) => counts[0] = dues.len() as u64,
+            Self::Max(_) | Self::Users(_) => counts.clear(),
+        }
+        counts
+    }
+
     /// Returns the highest rate of any moment.
     pub fn peak(&self) -> f64 {
         match self {

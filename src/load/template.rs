@@ -9,6 +9,8 @@ enum Piece {
     Index,
     /// A column of the data file.
     Column(usize),
+    /// The target's campaign, until it is known.
+    Campaign,
 }
 
 /// How what is filled in is written, so that no value can break out of its place.
@@ -18,6 +20,9 @@ pub enum Escape {
     Json,
     Header,
 }
+
+/// What `{campaign}` is where the target names none: any will do for a stand-in.
+const STAND_IN: &str = "arn:aws:personalize:eu-west-3:000000000000:campaign/evening";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
@@ -55,7 +60,11 @@ impl Template {
             pieces.push(match name {
                 "viewer" => Piece::Viewer,
                 "index" => Piece::Index,
-                name => Piece::Column(columns.iter().position(|c| c == name).ok_or_else(|| unknown(name, columns))?),
+                name => match columns.iter().position(|c| c == name) {
+                    Some(column) => Piece::Column(column),
+                    None if name == "campaign" => Piece::Campaign,
+                    None => return Err(unknown(name, columns)),
+                },
             });
             rest = &after[name.len() + 2..];
         }
@@ -72,8 +81,23 @@ impl Template {
                 Piece::Text(text) => out.extend_from_slice(text),
                 Piece::Viewer => self.escape.write(filling.viewer, out),
                 Piece::Index => out.extend_from_slice(filling.index.to_string().as_bytes()),
+                Piece::Campaign => self.escape.write(STAND_IN, out),
                 Piece::Column(at) => self.escape.write(filling.row.get(*at).map_or("", String::as_str), out),
             }
+        }
+    }
+
+    /// Whether it asks a campaign of the target's.
+    pub fn asks_campaign(&self) -> bool {
+        self.pieces.contains(&Piece::Campaign)
+    }
+
+    /// Fills in the target's campaign, which is the same for all requests.
+    pub fn settle(&mut self, campaign: &str) {
+        for piece in self.pieces.iter_mut().filter(|p| **p == Piece::Campaign) {
+            let mut text = Vec::new();
+            self.escape.write(campaign, &mut text);
+            *piece = Piece::Text(text);
         }
     }
 
@@ -84,7 +108,7 @@ impl Template {
 }
 
 fn unknown(name: &str, columns: &[String]) -> String {
-    let known = ["viewer", "index"].into_iter().chain(columns.iter().map(String::as_str));
+    let known = ["viewer", "index", "campaign"].into_iter().chain(columns.iter().map(String::as_str));
     match crate::toml_file::nearest(name, known.clone()) {
         Some(right) => format!("nothing fills `{{{name}}}`; did you mean `{{{right}}}`?"),
         None => format!("nothing fills `{{{name}}}`; known here: {}", known.collect::<Vec<_>>().join(", ")),
@@ -144,6 +168,19 @@ mod tests {
         );
         assert_eq!(filled("u {viewer}", Escape::Header, "a\r\nX: y"), "u aX: y");
         assert_eq!(filled("{", Escape::Url, ""), "{");
+    }
+
+    #[test]
+    fn the_campaign_is_the_targets_or_the_stand_ins() {
+        let mut template = Template::compile("{\"campaignArn\": \"{campaign}\"}", Escape::Json, &[]).expect("compiles");
+        let filled = |template: &Template| {
+            let mut out = Vec::new();
+            template.fill(Filling { viewer: "", index: 0, row: &[] }, &mut out);
+            String::from_utf8(out).expect("text")
+        };
+        assert!(template.asks_campaign() && filled(&template).contains(STAND_IN));
+        template.settle("arn:mine");
+        assert_eq!((filled(&template).as_str(), template.asks_campaign()), ("{\"campaignArn\": \"arn:mine\"}", false));
     }
 
     #[test]

@@ -29,6 +29,9 @@ pub struct LoadPlan {
     /// Threads that send.
     #[serde(default)]
     pub workers: u32,
+    /// When it began, in Unix milliseconds of this machine's clock; 0 where nobody noted it.
+    #[serde(default)]
+    pub began_ms: i64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -150,6 +153,10 @@ impl Tick {
         own.cpu_share += theirs.cpu_share;
         own.steal_share = own.steal_share.max(theirs.steal_share);
         own.run_queue_ms += theirs.run_queue_ms;
+        own.slept_s = own.slept_s.max(theirs.slept_s);
+        if theirs.clock_step_s.abs() > own.clock_step_s.abs() {
+            own.clock_step_s = theirs.clock_step_s;
+        }
         own.dropped += theirs.dropped;
     }
 }
@@ -202,5 +209,11 @@ pub struct GeneratorTick {
     pub steal_share: f64,
     /// Milliseconds its threads were ready and not run.
     pub run_queue_ms: f64,
+    /// Seconds that the machine itself slept.
+    #[serde(default)]
+    pub slept_s: f64,
+    /// By how many seconds its wall clock was set.
+    #[serde(default)]
+    pub clock_step_s: f64,
     pub dropped: u64,
 }

@@ -26,7 +26,8 @@ pub struct Secure {
 }
 
 impl Secure {
-    pub fn new(trust: &Trust, host: &str) -> Result<Self, LoadError> {
+    /// `protocol` is what the target must agree to speak, where it is not HTTP/1.1.
+    pub fn new(trust: &Trust, host: &str, protocol: Option<&[u8]>) -> Result<Self, LoadError> {
         let mut roots = RootCertStore::empty();
         match &trust.authority {
             Some(path) => {
@@ -40,13 +41,14 @@ impl Secure {
         let asked = |e: rustls::Error| LoadError::Asked(format!("TLS cannot be set up: {e}"));
         let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let builder = builder.map_err(asked)?.with_root_certificates(roots);
-        let config = match &trust.identity {
+        let mut config = match &trust.identity {
             Some((certificate, key)) => {
                 let own = PrivateKeyDer::from_pem_file(key).map_err(|e| unreadable(key, &e))?;
                 builder.with_client_auth_cert(certificates(certificate)?, own).map_err(asked)?
             }
             None => builder.with_no_client_auth(),
         };
+        config.alpn_protocols = protocol.map(<[u8]>::to_vec).into_iter().collect();
         let name = ServerName::try_from(host.to_owned());
         let name = name.map_err(|_| LoadError::Asked(format!("{host} is not a name that a certificate can hold")))?;
         Ok(Self { config: Arc::new(config), name })

@@ -2,6 +2,7 @@
 
 pub mod bands;
 pub mod columns;
+pub mod depot;
 pub mod director;
 pub mod error;
 pub mod event;

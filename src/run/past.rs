@@ -24,6 +24,8 @@ pub struct Entry {
     /// `None` for work without a judgement, and for a run that never ended.
     pub verdict: Option<Verdict>,
     pub reason: String,
+    /// Of a run that sent load and was answered.
+    pub p99_ms: Option<f64>,
     /// Whether the run wrote its summary; a killed one did not.
     pub ended: bool,
 }
@@ -51,6 +53,7 @@ pub fn entry(folder: &Path) -> Option<Entry> {
         began,
         verdict: text("verdict").and_then(|v| serde_json::from_value(v.into()).ok()),
         reason: text("reason").unwrap_or_default(),
+        p99_ms: document.as_ref().and_then(|d| d.pointer("/latency_ms/p99").and_then(serde_json::Value::as_f64)),
         ended: document.is_some(),
     })
 }

@@ -38,7 +38,6 @@ pub mod routes;
 pub mod rules;
 pub mod secret;
 pub mod server;
-pub mod sigv4;
 pub mod stack;
 pub mod store;
 pub mod stores;

@@ -18,11 +18,11 @@ use super::api::{Worker, json, now_s};
 use super::front::Sent;
 use super::meter::Route;
 use super::problem::{Problem, Reply};
-use super::sigv4::{self, Fault, Signed};
 use super::store::similar_key;
 use super::stores::remote::Fetched;
 use super::wish::{MOST_ITEMS, Wish, check_id};
 use super::world::World;
+use crate::sigv4::{self, Fault, Signed};
 
 /// The longest body that is read; the largest honest one has 500 ids.
 pub const LONGEST_BODY: usize = 256 * 1024;

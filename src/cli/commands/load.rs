@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::cli::aim::Aim;
 use crate::cli::exit::Exit;
+use crate::cli::headless;
 use crate::cli::session::Session;
 use crate::judge::objective::Objective;
 use crate::load::engine::Spec;
@@ -15,7 +16,8 @@ use crate::load::question::Kind;
 use crate::load::scenario::Scenario;
 use crate::load::schedule::{Schedule, Shard};
 use crate::load::template::{Escape, Template};
-use crate::load::wire::Wire;
+use crate::load::wire::{MOST_STREAMS, STREAMS, Wire};
+use crate::run::depot::Depot;
 use crate::run::error::RunError;
 use crate::run::jobs;
 use crate::stats::units::parse_duration;
@@ -57,6 +59,13 @@ pub struct Load {
     /// Take one part of the schedule, 2/8: eight such runs together send the whole
     #[arg(long, value_name = "N/OF", value_parser = parse_shard)]
     pub shard: Option<Shard>,
+    /// Begin at this moment, such as 2026-11-23T20:25:10Z, so that shards on many machines begin as one
+    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    pub at: Option<SystemTime>,
+    /// Bring the run to an object store when it has ended, s3://bucket/prefix or file:///folder; `serin report merge URL`
+    /// makes one run of the shards there
+    #[arg(long, value_name = "URL")]
+    pub keep: Option<String>,
     /// Where the folder of the run is made
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -74,6 +83,12 @@ pub struct How {
     /// Close a connection after so many answers and open another one
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub requests_per_connection: Option<u32>,
+    /// Speak HTTP/2: agreed on under https, known beforehand under http
+    #[arg(long)]
+    pub http2: bool,
+    /// How many requests share an HTTP/2 connection at once; 100 on a schedule, 1 with --rate max
+    #[arg(long, value_name = "N", requires = "http2", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_STREAMS)))]
+    pub streams: Option<u32>,
     /// When an answer is given up
     #[arg(long, value_name = "TIME", value_parser = parse_timeout)]
     pub timeout: Option<Duration>,
@@ -90,8 +105,24 @@ pub enum Rate {
 
 impl Load {
     pub fn run(self, session: &Session) -> Result<Exit, RunError> {
-        let spec = self.spec(session)?;
-        session.headless(Box::new(jobs::load::Load { spec }), self.out.as_deref())
+        let mut spec = self.spec(session)?;
+        if let Some(at) = self.at {
+            if at <= SystemTime::now() {
+                return Err(RunError::misuse("the moment of --at is over: this part of the load would come too late"));
+            }
+            spec.begins = Some(at);
+        }
+        // A place that cannot be written to is found before the load, not after it.
+        let depot = self.keep.as_deref().map(Depot::open).transpose()?;
+        let Shard { part, of } = spec.shard;
+        let running = session.start(Box::new(jobs::load::Load { spec }), self.out.as_deref())?;
+        let folder = running.folder.clone();
+        let exit = headless::run(running, &session.global)?;
+        if let Some((depot, folder)) = depot.zip(folder) {
+            let name = folder.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            depot.keep(&folder, &format!("{name}-{}-of-{of}", part + 1))?;
+        }
+        Ok(exit)
     }
 
     fn spec(&self, session: &Session) -> Result<Spec, RunError> {
@@ -110,6 +141,9 @@ impl Load {
             Some(Rate::Max) => {
                 spec.schedule = Schedule::Max(self.duration.unwrap_or(DURATION));
                 spec.connections = self.how.connections.unwrap_or(CONNECTIONS_MAX);
+                if let Some(streams) = &mut spec.wire.streams {
+                    *streams = self.how.streams.unwrap_or(1);
+                }
             }
             None if self.users.is_some() => {}
             None if self.scenario.is_none() => {
@@ -146,10 +180,26 @@ pub fn spec(scenario: Option<&Path>, aim: &Aim, how: &How, session: &Session) ->
     scenario.connections = how.connections.or(scenario.connections);
     scenario.timeout = how.timeout.or(scenario.timeout);
     scenario.wire.per_connection = how.requests_per_connection.or(scenario.wire.per_connection);
+    if how.http2 {
+        scenario.wire.streams = Some(how.streams.or(scenario.wire.streams).unwrap_or(STREAMS));
+    }
     if !how.objectives.is_empty() {
         scenario.objectives.clone_from(&how.objectives);
     }
-    Ok(Spec { trust: aimed.trust, ..Spec::of(scenario, &aimed.name, aimed.address, aimed.tokens) })
+    let asks = scenario.kinds.iter_mut().any(Kind::asks_campaign);
+    match &aimed.campaign {
+        Some(campaign) => scenario.kinds.iter_mut().for_each(|k| k.settle(campaign)),
+        None if asks && !aimed.address.is_loopback() => {
+            let cause = format!("this scenario asks a campaign, and nothing says which one answers at {}", aimed.name);
+            return Err(RunError::misuse(cause).hint("give --campaign ARN, or `campaign` for the target in serin.toml"));
+        }
+        None => {}
+    }
+    Ok(Spec {
+        trust: aimed.trust,
+        signing: aimed.signing,
+        ..Spec::of(scenario, &aimed.name, aimed.address, aimed.tokens)
+    })
 }
 
 fn aimed_has(headers: &[(String, String)], name: &str) -> bool {
@@ -184,6 +234,12 @@ fn single(path: &str) -> Result<Scenario, RunError> {
         wire: Wire::default(),
         tokens: None,
     })
+}
+
+fn parse_moment(text: &str) -> Result<SystemTime, String> {
+    let wrong = |e: jiff::Error| format!("`{text}` is no moment; write for example 2026-11-23T20:25:10Z: {e}");
+    let at = text.parse::<jiff::Timestamp>().map_err(wrong)?.as_nanosecond();
+    Ok(SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(at).unwrap_or(0)))
 }
 
 pub fn parse_rate(text: &str) -> Result<Rate, String> {

@@ -9,6 +9,7 @@ use crate::cli::exit::Exit;
 use crate::cli::session::Session;
 use crate::judge::compare::{Comparison, Pace, Terms, compare};
 use crate::report::form::Form;
+use crate::run::depot::Depot;
 use crate::run::error::RunError;
 use crate::run::jobs::gate::moments;
 use crate::run::jobs::merge::Merge;
@@ -52,7 +53,8 @@ pub enum What {
     },
     /// Make one run of the shards of a load
     Merge {
-        #[arg(required = true, num_args = 2..)]
+        /// Runs, or places of runs: s3://bucket/prefix, file:///folder (see `serin load --keep`)
+        #[arg(required = true, num_args = 1..)]
         runs: Vec<String>,
     },
 }
@@ -74,8 +76,15 @@ impl Report {
                 compare_runs(&open(baseline)?, &open(run)?, *margin, json)
             }
             What::Merge { runs } => {
-                let open = |name: &String| PastLoad::open(&past::find(&self.out, name)?);
-                let shards = runs.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+                let mut folders = Vec::new();
+                for run in runs {
+                    if Depot::is_named_by(run) {
+                        folders.append(&mut Depot::open(run)?.fetch(&self.out)?);
+                    } else {
+                        folders.push(past::find(&self.out, run)?);
+                    }
+                }
+                let shards = folders.iter().map(|f| PastLoad::open(f)).collect::<Result<Vec<_>, _>>()?;
                 session.headless(Box::new(Merge::new(shards)?), Some(&self.out))
             }
         }

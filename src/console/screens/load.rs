@@ -8,7 +8,7 @@ use ratatui::text::Line;
 
 use crate::console::keys::Action;
 use crate::console::look::Look;
-use crate::console::screen::{Effect, Screen, State, World};
+use crate::console::screen::{Effect, Name, Screen, State, World};
 use crate::console::theme::Tone;
 use crate::console::widgets::frame::{cut, lines, panel, wrap};
 use crate::console::widgets::heat::Heat;
@@ -23,9 +23,22 @@ use crate::run::story::LoadStory;
 use crate::stats::units::{Millis, Share, clock, grouped};
 
 /// The load screen; a frozen picture stands still while the run goes on.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Load {
     frozen: Option<Frozen>,
+    /// A past run that is looked into, as the world was at its end.
+    opened: Option<Box<World>>,
+}
+
+impl Load {
+    pub fn open(&mut self, past: World) {
+        self.frozen = None;
+        self.opened = Some(Box::new(past));
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.opened.is_some()
+    }
 }
 
 #[derive(Debug)]
@@ -37,6 +50,9 @@ struct Frozen {
 impl Screen for Load {
     fn act(&mut self, action: Action, world: &World) -> Option<Effect> {
         match action {
+            Action::Back if self.opened.take().is_some() => Some(Effect::Go(Name::Runs)),
+            // What has ended stands still, and cannot be stopped.
+            Action::Freeze | Action::StopLoad if self.opened.is_some() => Some(Effect::Nothing),
             Action::Freeze => {
                 self.frozen = match (self.frozen.take(), &world.story.load) {
                     (None, Some(load)) => Some(Frozen { load: load.clone(), summary: world.load.clone() }),
@@ -54,7 +70,7 @@ impl Screen for Load {
     }
 
     fn copy(&self, world: &World) -> Option<String> {
-        let summary = world.load.as_ref()?;
+        let summary = self.opened.as_deref().unwrap_or(world).load.as_ref()?;
         let mut text =
             format!("**{}** {} → {}: {}\n\n", summary.verdict.sign(), summary.scenario, summary.target, summary.reason);
         text += "| objective | limit | seen | |\n|---|---:|---:|---|\n";
@@ -67,6 +83,7 @@ impl Screen for Load {
     }
 
     fn draw(&self, frame: &mut Frame, area: Rect, world: &World) {
+        let world = self.opened.as_deref().unwrap_or(world);
         let live = world.load.as_ref();
         let (load, summary) = match (&self.frozen, &world.story.load) {
             (Some(frozen), _) => (&frozen.load, frozen.summary.as_ref()),
@@ -76,7 +93,7 @@ impl Screen for Load {
                 return lines(frame, area, Line::from(world.look.span(text, Tone::Dim)));
             }
         };
-        let view = View { load, summary, world, frozen: self.frozen.is_some() };
+        let view = View { load, summary, world, frozen: self.frozen.is_some(), past: self.opened.is_some() };
         if area.width >= 76 && area.height >= 20 {
             view.wide(frame, area);
         } else {
@@ -112,6 +129,7 @@ struct View<'a> {
     summary: Option<&'a LoadSummary>,
     world: &'a World,
     frozen: bool,
+    past: bool,
 }
 
 impl View<'_> {
@@ -195,7 +213,10 @@ impl View<'_> {
         let end = self.load.columns.end();
         let of = clock(Duration::from_secs(self.load.seconds().into()));
         let mut note = format!("{} of {of}", clock(Duration::from_secs(end.into())));
-        if self.frozen {
+        if self.past {
+            let when = self.world.story.began.as_ref().map_or("?", |b| b.at.get(..16).unwrap_or(&b.at));
+            note = format!("run of {} · esc back", when.replace('T', " "));
+        } else if self.frozen {
             note = format!("frozen at {note}");
         } else if self.world.live() && self.world.tick_age > Duration::from_secs(3) {
             note = format!("last heard {} s ago · {note}", self.world.tick_age.as_secs());

@@ -76,6 +76,28 @@ impl Connection {
         self.tls.is_some()
     }
 
+    /// Whether the other side agreed to speak this.
+    pub fn speaks(&self, protocol: &[u8]) -> bool {
+        self.tls.as_ref().is_none_or(|t| t.alpn_protocol() == Some(protocol))
+    }
+
+    /// Sends some of what is given, past `out`; returns how much the kernel or TLS took, `None` when nothing just now.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
+        if let Some(tls) = &mut self.tls {
+            let taken = tls.writer().write(bytes)?;
+            self.push()?;
+            return Ok(Some(taken).filter(|n| *n > 0));
+        }
+        loop {
+            match self.socket.write(bytes) {
+                Ok(n) => return Ok(Some(n)),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
     /// Goes on agreeing on keys; returns whether that is done.
     pub fn secure(&mut self) -> io::Result<bool> {
         self.push()?;
@@ -85,7 +107,7 @@ impl Connection {
     }
 
     /// Sends what TLS has ready, as far as the kernel takes it.
-    fn push(&mut self) -> io::Result<()> {
+    pub fn push(&mut self) -> io::Result<()> {
         let Some(tls) = &mut self.tls else { return Ok(()) };
         while tls.wants_write() {
             match tls.write_tls(&mut self.socket) {

@@ -7,6 +7,7 @@
 //! does not fit one request a connection, would make us change our mind.
 
 pub mod connection;
+pub mod haste;
 pub mod meter;
 pub mod order;
 pub mod paced;

@@ -29,6 +29,8 @@ pub struct Order {
     pub body_limit: u64,
     /// Answers after which a connection is closed, where churn was asked for.
     pub per_connection: Option<u32>,
+    /// How many requests share an HTTP/2 connection; `None` speaks HTTP/1.1.
+    pub streams: Option<u32>,
     pub begin: Instant,
     pub stop: Stop,
     /// Set when the run is lost or broken: the engine's own stop.

@@ -8,9 +8,10 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Phase};
+use super::haste;
 use super::meter::Meter;
 use super::order::{Order, Report, STOPPED_WAIT};
-use super::poll::{Poll, sharpen_timers};
+use super::poll::Poll;
 use crate::load::dress::Dress;
 use crate::load::fault::Fault;
 use crate::load::question::Question;
@@ -18,13 +19,22 @@ use crate::load::recorder::Recorder;
 use crate::load::schedule::{Arrivals, Due, Schedule, Shard};
 
 mod exchange;
+mod session;
+mod streams;
+
+use session::{Ended, Session};
 
 /// How long the loop sleeps at most: a stop is noticed within it.
 const NAP: u64 = 20_000_000;
 /// How often deadlines are looked at.
 const SCAN: u64 = 10_000_000;
-/// Requests due within this time share one wake-up.
-const BATCH: u64 = 70_000;
+/// Where requests are dense, those due within this time of each other share one wake-up: being woken costs more than
+/// all the rest of a request.
+const WINDOW: u64 = 105_000;
+/// A sleep is cut by what it usually takes too long, at most this.
+const MOST_OVERSLEPT: u64 = 50_000;
+/// Requests a second of one worker from which on they are dense.
+const DENSE: u64 = 9_000;
 /// The loop is awake this long before a request is due, where requests are rare enough to afford it.
 const EARLY: u64 = 60_000;
 const RARE: u64 = 500_000;
@@ -40,6 +50,8 @@ struct Flight {
 
 struct Slot {
     connection: Option<Connection>,
+    /// What an open connection is under HTTP/2.
+    session: Option<Box<Session>>,
     flight: Option<Flight>,
     /// Tells late events of a closed connection from those of its successor.
     generation: u32,
@@ -75,12 +87,17 @@ pub struct Worker {
     cut_ns: u64,
     calm_until: u64,
     next_scan: u64,
+    /// By how much a sleep usually takes too long.
+    overslept: u64,
     turn: usize,
     question: Question,
     buffer: Vec<u8>,
     meter: Meter,
     /// After this many answers a connection is closed and another one opened.
     per_connection: u64,
+    /// Sessions that are to have a turn, and what ended in the present one.
+    dirty: Vec<usize>,
+    ended: Vec<Ended>,
 }
 
 impl Worker {
@@ -94,7 +111,7 @@ impl Worker {
         let arrivals = order.schedule.arrivals(order.seed, shard);
         let duration_ns = order.schedule.duration().as_nanos() as u64;
         let timeout_ns = order.timeout.as_nanos() as u64;
-        let slot = |_| Slot { connection: None, flight: None, generation: 0 };
+        let slot = |_| Slot { connection: None, session: None, flight: None, generation: 0 };
         Ok(Self {
             recorder: Recorder::new(order.asker.endpoints().len(), order.stages),
             dress,
@@ -118,18 +135,22 @@ impl Worker {
             cut_ns: duration_ns + timeout_ns,
             calm_until: 0,
             next_scan: 0,
+            overslept: 0,
             turn: shard.part as usize,
             question: Question::default(),
             buffer: vec![0; 64 * 1024],
             meter: Meter::default(),
             per_connection: order.per_connection.map_or(u64::MAX, u64::from),
+            dirty: Vec::new(),
+            ended: Vec::new(),
             order,
         })
     }
 
     /// Runs to the end of the schedule and of what it started.
     pub fn run(mut self) {
-        sharpen_timers();
+        let rate = self.order.schedule.peak() / self.step as f64;
+        haste::make((!self.closed).then_some(rate));
         self.meter = Meter::open();
         let broke = self.work().err();
         let now = self.now();
@@ -154,6 +175,7 @@ impl Worker {
                 self.stop(now);
             }
             self.look(now);
+            self.settle();
             self.turn_seconds(now);
             if now >= self.next_scan {
                 self.next_scan = now + SCAN;
@@ -164,6 +186,10 @@ impl Worker {
             }
             let patience = self.patience(now);
             let happened = self.poll.wait(patience)?;
+            if happened == 0 && self.meter.dense {
+                let over = self.now().saturating_sub(now + patience.as_nanos() as u64).min(MOST_OVERSLEPT);
+                self.overslept = (self.overslept * 15 + over) / 16;
+            }
             for at in 0..happened {
                 let ready = self.poll.ready(at);
                 let now = self.now();
@@ -173,12 +199,16 @@ impl Worker {
                 }
                 self.hear(ready, now);
             }
+            self.settle();
         }
     }
 
     /// Returns how long nothing needs to be done unless a socket says so.
     fn patience(&mut self, now: u64) -> Duration {
         let second_ends = (u64::from(self.recorder.second()) + 1) * 1_000_000_000;
+        if !self.dirty.is_empty() {
+            return Duration::ZERO;
+        }
         let mut until = second_ends.min(now + NAP);
         if self.in_flight > 0 || self.waiting > 0 || self.closed {
             until = until.min(self.next_scan);
@@ -186,12 +216,10 @@ impl Worker {
         if let Some(due) = self.upcoming.peek() {
             let gap = due.at_ns.saturating_sub(now);
             // Rare requests are met awake; dense ones share a wake-up, each still within its promise.
-            let wake = if gap > RARE {
-                due.at_ns - EARLY
-            } else if gap < BATCH {
-                now + if self.meter.dense { BATCH } else { 0 }
-            } else {
-                due.at_ns
+            let wake = match () {
+                () if gap > RARE => due.at_ns - EARLY,
+                () if self.meter.dense => due.at_ns + WINDOW - self.overslept,
+                () => due.at_ns,
             };
             until = until.min(wake);
         }
@@ -211,6 +239,7 @@ impl Worker {
             if self.slots[slot].flight.is_some() {
                 self.fail(slot, fault, now, "unanswered when the run ended");
             }
+            self.fail_streams(slot, fault, now, "unanswered when the run ended", |_| true);
         }
         while self.waiting > 0 {
             self.fail_waiting(fault, now, "no connection became free before the run ended");
@@ -233,7 +262,7 @@ impl Worker {
         while now >= (u64::from(self.recorder.second()) + 1) * 1_000_000_000 {
             self.meter.read(&mut self.recorder);
             let tick = self.recorder.turn(self.in_flight as u64, self.waiting);
-            self.meter.dense = tick.due > 2_000;
+            self.meter.dense = tick.due > DENSE;
             let _ = self.reports.1.send((self.reports.0, Report::Second(tick)));
         }
     }
@@ -256,7 +285,7 @@ impl Worker {
             _ if self.stopped => 0,
             true => {
                 if now < self.duration_ns {
-                    self.slots.len() as u64
+                    self.slots.len() as u64 * u64::from(self.order.streams.unwrap_or(1))
                 } else {
                     0
                 }
@@ -269,11 +298,17 @@ impl Worker {
         while self.wants(now) > 0 {
             let Some((slot, generation)) = self.idle.pop_front() else { break };
             let s = &self.slots[slot];
-            if s.generation == generation && s.connection.as_ref().is_some_and(|c| c.phase == Phase::Idle) {
+            if s.generation != generation {
+                continue;
+            }
+            if s.session.is_some() {
+                self.ask_session(slot, now);
+            } else if s.connection.as_ref().is_some_and(|c| c.phase == Phase::Idle) {
                 self.ask(slot, now);
             }
         }
-        while (self.connecting as u64) < self.wants(now) && now >= self.calm_until {
+        let shared = u64::from(self.order.streams.unwrap_or(1));
+        while self.connecting as u64 * shared < self.wants(now) && now >= self.calm_until {
             let Some(slot) = self.free.pop() else { break };
             self.open(slot, now);
         }
@@ -282,10 +317,12 @@ impl Worker {
     /// Gives up what took longer than its time.
     fn expire(&mut self, now: u64) {
         let limit = self.timeout_ns;
+        let late = format!("no whole answer within {:?}", self.order.timeout);
         for slot in 0..self.slots.len() {
+            self.fail_streams(slot, Fault::Timeout, now, &late, |f| f.sent_ns + limit <= now);
             let s = &self.slots[slot];
             if s.flight.is_some_and(|f| f.sent_ns + limit <= now) {
-                self.fail(slot, Fault::Timeout, now, &format!("no whole answer within {:?}", self.order.timeout));
+                self.fail(slot, Fault::Timeout, now, &late);
             } else if s.connection.as_ref().is_some_and(|c| c.is_opening() && c.opened_ns + limit <= now) {
                 self.close(slot);
             }

@@ -89,9 +89,3 @@ impl Poll {
         }
     }
 }
-
-/// Asks the kernel to wake this thread within a microsecond of the time asked, instead of fifty.
-pub fn sharpen_timers() {
-    // SAFETY: changes one number of the calling thread.
-    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1_000_usize, 0, 0, 0) };
-}

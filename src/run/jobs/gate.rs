@@ -157,6 +157,7 @@ impl Gate {
             model: "open".to_owned(),
             connections: spec.connections,
             workers: 1,
+            began_ms: 0,
         }
     }
 }

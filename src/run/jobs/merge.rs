@@ -62,6 +62,16 @@ fn difference(a: &LoadPlan, b: &LoadPlan) -> Option<&'static str> {
     checks.into_iter().find(|(differs, _)| *differs).map(|(_, what)| what)
 }
 
+/// Shards that begin within this are one load.
+const TOGETHER_S: f64 = 1.0;
+
+/// Returns how many seconds lie between the first and the last beginning; `None` where a shard noted none.
+fn apart(shards: &[PastLoad]) -> Option<f64> {
+    let began: Vec<i64> = shards.iter().map(|s| s.plan.began_ms).filter(|ms| *ms > 0).collect();
+    let whole = began.len() == shards.len();
+    began.iter().max().zip(began.iter().min()).filter(|_| whole).map(|(last, first)| (last - first) as f64 / 1000.0)
+}
+
 fn missing(shards: &[PastLoad]) -> Vec<String> {
     let of = shards.first().and_then(|s| s.plan.shard.split_once('/')).and_then(|(_, of)| of.parse::<u64>().ok());
     let all = (1..=of.unwrap_or(0)).map(|part| format!("{part}/{}", of.unwrap_or(0)));
@@ -106,6 +116,12 @@ impl Job for Merge {
         let names: Vec<String> = self.shards.iter().map(|s| s.folder.display().to_string()).collect();
         summary.lines.push(format!("merged from {} runs", names.len()));
         summary.document["merged"] = names.into();
+        if let Some(apart) = apart(&self.shards).filter(|seconds| *seconds > TOGETHER_S) {
+            summary.lines.push(format!(
+                "the shards began {apart:.1} s apart: what met the target at once was less than their sum; --at begins them as one"
+            ));
+            summary.document["began_apart_s"] = apart.into();
+        }
         // That a shard was stopped is its story; the merge itself came to its end.
         summary.stopped = false;
         Ok(summary)

@@ -39,7 +39,7 @@ impl Worker {
     }
 
     /// A connection could not be made: one request pays for it.
-    fn refused(&mut self, fault: Fault, error: &io::Error, now: u64) {
+    pub(super) fn refused(&mut self, fault: Fault, error: &io::Error, now: u64) {
         let to = self.order.addresses.pick(self.turn.wrapping_sub(1));
         let text = format!("{to}: {error}");
         if self.closed {
@@ -62,16 +62,20 @@ impl Worker {
         Due { index, at_ns: now, stage: 0 }
     }
 
-    pub(super) fn ask(&mut self, slot: usize, now: u64) {
-        let (due, ready_ns) = if self.closed {
+    /// Takes the next request, and when the generator was ready for it.
+    pub(super) fn take_due(&mut self, now: u64) -> Option<(Due, u64)> {
+        if self.closed {
             let due = self.next_due(now);
             self.recorder.due(0, 0);
-            (due, now)
-        } else {
-            let Some(due) = self.queue.next() else { return };
-            self.waiting -= 1;
-            (due, if due.index >= self.fresh.0 { self.fresh.1 } else { due.at_ns })
-        };
+            return Some((due, now));
+        }
+        let due = self.queue.next()?;
+        self.waiting -= 1;
+        Some((due, if due.index >= self.fresh.0 { self.fresh.1 } else { due.at_ns }))
+    }
+
+    pub(super) fn ask(&mut self, slot: usize, now: u64) {
+        let Some((due, ready_ns)) = self.take_due(now) else { return };
         let mut question = std::mem::take(&mut self.question);
         self.order.asker.ask(due.index, &mut question);
         let limits = self.limits(question.endpoint, question.method);
@@ -107,6 +111,10 @@ impl Worker {
         let slot = (ready.token & 0xffff_ffff) as usize;
         let s = &self.slots[slot];
         if u64::from(s.generation) != ready.token >> 32 {
+            return;
+        }
+        if s.session.is_some() {
+            self.dirty.push(slot);
             return;
         }
         let Some(phase) = s.connection.as_ref().map(|c| c.phase) else { return };
@@ -174,6 +182,10 @@ impl Worker {
 
     /// The connection is free: the next request takes it, or it rests.
     fn release(&mut self, slot: usize, now: u64) {
+        if let Some(most) = self.order.streams {
+            self.converse(slot, most, now);
+            return self.send_waiting(now);
+        }
         if self.wants(now) > 0 {
             self.ask(slot, now);
         } else {
@@ -267,7 +279,14 @@ impl Worker {
         self.end(due, endpoint, times, Some((fault, why.to_owned())), false);
     }
 
-    fn end(&mut self, due: Due, endpoint: u16, times: Times, fault: Option<(Fault, String)>, answered: bool) {
+    pub(super) fn end(
+        &mut self,
+        due: Due,
+        endpoint: u16,
+        times: Times,
+        fault: Option<(Fault, String)>,
+        answered: bool,
+    ) {
         let kind = fault.as_ref().map(|(kind, _)| *kind);
         if let Some((kind, why)) = fault.filter(|(kind, _)| self.recorder.wants_example(*kind)) {
             let mut question = Question::default();
@@ -283,10 +302,13 @@ impl Worker {
             self.connecting -= usize::from(connection.is_opening());
             s.generation = s.generation.wrapping_add(1);
             self.free.push(slot);
+        } else if s.session.take().is_some() {
+            s.generation = s.generation.wrapping_add(1);
+            self.free.push(slot);
         }
     }
 }
 
-fn times(flight: &Flight, last: u64) -> Times {
+pub(super) fn times(flight: &Flight, last: u64) -> Times {
     Times { due: flight.due.at_ns, ready: flight.ready_ns, sent: Some(flight.sent_ns), first: flight.first_ns, last }
 }
