@@ -269,6 +269,21 @@ fn named_filters_of_the_personalize_wire_take_parameters() {
         let (found, body) = ask("/recommendations", more);
         assert!(found == status && body.contains(says), "{found} {body}");
     }
+    // A part that is meant for some viewers only, by the users file.
+    drop(api);
+    std::fs::write(home.join("users.csv"), "USER_ID,AGE\nu0,9\nu2,40\n").expect("written");
+    let kids = "kids = 'INCLUDE ItemID WHERE Items.CHANNEL IN (\"a\") IF CurrentUser.AGE < 18'\n";
+    std::fs::write(home.join("filters.toml"), kids).expect("written");
+    let without = serin(home, &[&["serve", "--listen", "127.0.0.1:0"], &flags[..]].concat());
+    assert!(String::from_utf8_lossy(&without.stderr).contains("name the users file"), "{without:?}");
+    let api = Api::start(home, &[&flags[..], &["--users", "users.csv"]].concat());
+    let of = |user: &str| {
+        let body = format!(r#"{{"campaignArn":"arn:c","userId":"{user}","filterArn":"kids"}}"#);
+        api.ask("POST", "/recommendations", &token, &body).1
+    };
+    // Both have seen all of channel a: the filter leaves the child nothing, and is not meant for the other one.
+    assert!(of("u0").starts_with("{\"itemList\":[]"), "{}", of("u0"));
+    assert!(of("u2").contains("\"b0\"") && of("nobody").contains("\"b"), "{}", of("u2"));
     std::fs::write(home.join("filters.toml"), "bad = 'INCLUDE ItemID WHERE Items.CHANEL IN (\"a\")'").expect("written");
     let refused = serin(home, &[&["serve", "--listen", "127.0.0.1:0"], &flags[..]].concat());
     let said = String::from_utf8_lossy(&refused.stderr);

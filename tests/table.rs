@@ -191,6 +191,7 @@ fn the_budget_is_filled_and_never_exceeded_and_what_is_not_taken_comes_again() {
         "the table's own capacity: {told}"
     );
     assert!(table["units_per_second"].as_f64() <= Some(501.0), "{told}");
+    println!("{} of the write budget", table["share_of_budget"]);
     {
         let limits = server.front.limits();
         assert!(limits.peak_write <= 1000.0, "{}", limits.peak_write);
@@ -311,4 +312,71 @@ fn the_limiter_stands_before_any_local_server_and_tells_what_it_did() {
     let sum: f64 =
         told["MetricDataResults"][0]["Values"].as_array().expect("values").iter().filter_map(Value::as_f64).sum();
     assert!((sum - written).abs() < 1e-6, "{told}");
+}
+
+/// Stands between two sides and passes bytes on, until it stalls: connections stay open and nothing comes any more.
+fn between(to: String) -> (String, Arc<std::sync::atomic::AtomicBool>) {
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let stalls = Arc::new(AtomicBool::new(false));
+    let shared = Arc::clone(&stalls);
+    std::thread::spawn(move || {
+        for near in listener.incoming().flatten() {
+            let Ok(far) = TcpStream::connect(&to) else { continue };
+            for (mut from, mut into) in [(near.try_clone(), far.try_clone()), (far.try_clone(), near.try_clone())]
+                .into_iter()
+                .filter_map(|(from, into)| Some((from.ok()?, into.ok()?)))
+            {
+                let stalls = Arc::clone(&shared);
+                std::thread::spawn(move || {
+                    let mut bytes = [0; 16 * 1024];
+                    while let Ok(read @ 1..) = from.read(&mut bytes) {
+                        while stalls.load(Relaxed) {
+                            std::thread::sleep(Duration::from_millis(5));
+                        }
+                        if into.write_all(&bytes[..read]).is_err() {
+                            break;
+                        }
+                    }
+                    let _ = into.shutdown(std::net::Shutdown::Both);
+                });
+            }
+        }
+    });
+    (url, stalls)
+}
+
+#[test]
+fn a_store_that_stalls_holds_no_request_beyond_its_deadline_and_is_used_again_when_it_is_well() {
+    use std::sync::atomic::Ordering::Relaxed;
+    let dir = tempfile::tempdir().expect("a folder");
+    let home = dir.path();
+    train(home, 40);
+    let server = Server::start(10_000.0, 10_000.0, 300.0);
+    done(home, &publish(&server, &[]));
+    let (url, stalls) = between(server.url.trim_start_matches("http://").to_owned());
+    let api = Api::start(home, &url, &["--store-deadline", "1s", "--remember", "0"]);
+    api.becomes("well", |a| a["source"] == "list" && a["degraded"] == false);
+    stalls.store(true, Relaxed);
+    // Thirty at once: each waits for the deadline, not for the ones before it.
+    let asked = Instant::now();
+    std::thread::scope(|scope| {
+        for i in 0..30 {
+            let api = &api;
+            scope.spawn(move || {
+                let answer = api.ask(&format!("u{i}"));
+                assert!(answer["degraded"] == true && answer["source"] == "popular", "{answer}");
+            });
+        }
+    });
+    assert!(asked.elapsed() < Duration::from_secs(12), "thirty one after another would take thirty seconds");
+    // By now the store is left alone: nobody waits for it.
+    let asked = Instant::now();
+    for _ in 0..20 {
+        assert_eq!(api.ask("u0")["degraded"], true);
+    }
+    assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
+    stalls.store(false, Relaxed);
+    api.becomes("well again", |a| a["source"] == "list" && a["degraded"] == false);
 }

@@ -80,6 +80,23 @@ pub fn lists(store: StoreAt, endpoint: Option<&str>, deadline: Duration) -> List
 }
 
 impl Platform {
+    /// Returns the HS256 secret of its tokens; `None` where public keys check them.
+    pub fn secret(&self, name: &str) -> Result<Option<String>, RunError> {
+        let about = |what: String| RunError::misuse(format!("platforms.{name}: {what}"));
+        match (&self.secret_env, &self.secret_file, &self.jwks) {
+            (Some(variable), None, None) => from_env(name, variable).map(Some),
+            (None, Some(file), None) => {
+                let text = std::fs::read_to_string(file);
+                Ok(Some(text.map_err(|e| about(format!("{}: {e}", file.display())))?.trim_end().to_owned()))
+            }
+            (None, None, Some(_)) => Ok(None),
+            _ => {
+                let what = "exactly one of `secret_env`, `secret_file` and `jwks` says which tokens are good";
+                Err(about(what.to_owned()))
+            }
+        }
+    }
+
     /// Reads what the configuration says of the platform `name`.
     pub fn setting(&self, session: &Session, name: &str) -> Result<Setting, RunError> {
         let about = |what: String| RunError::misuse(format!("platforms.{name}: {what}"));
@@ -95,22 +112,7 @@ impl Platform {
         }
         let deadline = duration(self.store_deadline.as_ref(), DEADLINE)?;
         let store = self.store.as_ref().map(|text| text.parse::<StoreAt>()).transpose().map_err(about)?;
-        let from_env = |variable: &String| {
-            let set = std::env::var(variable).ok().filter(|v| !v.is_empty());
-            set.ok_or_else(|| about(format!("the environment variable {variable} is not set")))
-        };
-        let secret = match (&self.secret_env, &self.secret_file, &self.jwks) {
-            (Some(variable), None, None) => Some(from_env(variable)?),
-            (None, Some(file), None) => {
-                let text = std::fs::read_to_string(file);
-                Some(text.map_err(|e| about(format!("{}: {e}", file.display())))?.trim_end().to_owned())
-            }
-            (None, None, Some(_)) => None,
-            _ => {
-                let what = "exactly one of `secret_env`, `secret_file` and `jwks` says which tokens are good";
-                return Err(about(what.to_owned()));
-            }
-        };
+        let secret = self.secret(name)?;
         Ok(Setting {
             sources: Sources {
                 items: self.items.clone(),
@@ -127,13 +129,21 @@ impl Platform {
             issuer: self.issuer.clone(),
             platform: Some(name.to_owned()),
             leeway: duration(self.leeway.as_ref(), Duration::from_secs(5))?,
-            access_keys: self.access_keys_env.as_ref().map(from_env).transpose()?.unwrap_or_default(),
+            access_keys: match &self.access_keys_env {
+                Some(variable) => from_env(name, variable)?,
+                None => String::new(),
+            },
             campaign_tps: self.campaign_tps,
             remember: self.remember.unwrap_or(REMEMBERED),
             practice: false,
             trouble: None,
         })
     }
+}
+
+fn from_env(name: &str, variable: &str) -> Result<String, RunError> {
+    let set = std::env::var(variable).ok().filter(|v| !v.is_empty());
+    set.ok_or_else(|| RunError::misuse(format!("platforms.{name}: the environment variable {variable} is not set")))
 }
 
 impl Setting {

@@ -25,7 +25,19 @@ struct Part {
     include: bool,
     /// Any of these, each all of its conditions.
     any: Vec<Vec<Condition>>,
+    /// Holds only for viewers of whom all of these are true.
+    only_if: Vec<Condition>,
 }
+
+/// What a condition is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum About {
+    Items { include: bool },
+    Viewer,
+}
+
+/// Tells what a column of the users file says of who asks; nothing of a viewer who is not in it.
+pub type Who<'w> = &'w dyn Fn(&str) -> Option<String>;
 
 #[derive(Clone, Debug, PartialEq)]
 enum Condition {
@@ -81,6 +93,12 @@ impl Filters {
         Ok(Self(filters))
     }
 
+    /// The columns of the users file that any of them looks at.
+    pub fn viewer_fields(&self) -> Vec<String> {
+        let all = self.0.values().flat_map(Expression::viewer_fields).map(str::to_uppercase);
+        all.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+    }
+
     /// Finds a filter by its name, or by an ARN that ends in `filter/NAME`.
     pub fn get(&self, arn: &str) -> Option<&Expression> {
         self.0.get(arn).or_else(|| self.0.get(arn.rsplit_once("filter/")?.1))
@@ -106,17 +124,41 @@ impl Expression {
 
     /// Makes the bits of what is let in; `values` are the request's parameters.
     pub fn compile(&self, catalogue: &Catalogue, values: &BTreeMap<String, String>) -> Result<Bits, String> {
+        self.compile_for(catalogue, values, &|_| None)
+    }
+
+    /// The same for one viewer: parts whose `IF CurrentUser..` is not true of them do not count.
+    pub fn compile_for(
+        &self,
+        catalogue: &Catalogue,
+        values: &BTreeMap<String, String>,
+        who: Who<'_>,
+    ) -> Result<Bits, String> {
+        let mut parts = Vec::new();
+        for part in &self.0 {
+            if part.is_meant(values, who)? {
+                parts.push(part);
+            }
+        }
         let mut wanted =
-            if self.0.iter().any(|p| p.include) { Bits::none(catalogue.len()) } else { Bits::all(catalogue.len()) };
-        for part in self.0.iter().filter(|p| p.include) {
+            if parts.iter().any(|p| p.include) { Bits::none(catalogue.len()) } else { Bits::all(catalogue.len()) };
+        for part in parts.iter().filter(|p| p.include) {
             wanted.or(&part.bits(catalogue, values)?);
         }
-        for part in self.0.iter().filter(|p| !p.include) {
+        for part in parts.iter().filter(|p| !p.include) {
             let mut others = part.bits(catalogue, values)?;
             others.not();
             wanted.and(&others);
         }
         Ok(wanted)
+    }
+
+    /// The columns of the users file that it looks at.
+    pub fn viewer_fields(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().flat_map(|p| &p.only_if).filter_map(|c| match c {
+            Condition::In { field, .. } | Condition::Compare { field, .. } => Some(field.as_str()),
+            Condition::Watched => None,
+        })
     }
 
     fn fields(&self) -> impl Iterator<Item = &str> {
@@ -128,6 +170,15 @@ impl Expression {
 }
 
 impl Part {
+    fn is_meant(&self, values: &BTreeMap<String, String>, who: Who<'_>) -> Result<bool, String> {
+        for condition in &self.only_if {
+            if !condition.is_true(values, who)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     fn bits(&self, catalogue: &Catalogue, values: &BTreeMap<String, String>) -> Result<Bits, String> {
         let mut any = Bits::none(catalogue.len());
         for all in &self.any {
@@ -142,6 +193,38 @@ impl Part {
 }
 
 impl Condition {
+    /// Whether it is true of a viewer; of one of whom nothing is known nothing is.
+    fn is_true(&self, given: &BTreeMap<String, String>, who: Who<'_>) -> Result<bool, String> {
+        let own = |field: &str| -> Vec<String> {
+            who(field)
+                .iter()
+                .flat_map(|v| v.split('|'))
+                .map(|v| v.trim().to_owned())
+                .filter(|v| !v.is_empty())
+                .collect()
+        };
+        match self {
+            Self::In { field, values, not } => {
+                let mut wanted = Vec::new();
+                for value in values {
+                    wanted.extend(value.given(given)?);
+                }
+                let own = own(field);
+                Ok(!own.is_empty() && own.iter().any(|v| wanted.contains(v)) != *not)
+            }
+            Self::Compare { field, sign, value } => {
+                let wanted = value.given(given)?;
+                let [limit] = &wanted[..] else { return Err(format!("{field} is compared with one value")) };
+                let holds = |v: &String| match (v.parse::<f64>(), limit.parse::<f64>()) {
+                    (Ok(v), Ok(limit)) => sign.holds(v, limit),
+                    _ => *sign == Sign::Equal && v == limit,
+                };
+                Ok(own(field).iter().any(holds))
+            }
+            Self::Watched => Ok(false),
+        }
+    }
+
     fn bits(&self, catalogue: &Catalogue, given: &BTreeMap<String, String>) -> Result<Bits, String> {
         let mut bits = Bits::none(catalogue.len());
         match self {
@@ -319,24 +402,29 @@ impl<'t> Reader<'t> {
         }
         self.needed("ItemID")?;
         self.needed("WHERE")?;
-        let mut any = vec![vec![self.condition(include)?]];
+        let about = About::Items { include };
+        let mut any = vec![vec![self.condition(about)?]];
         loop {
             if self.word("AND") {
-                let next = self.condition(include)?;
+                let next = self.condition(about)?;
                 any.last_mut().into_iter().for_each(|all| all.push(next.clone()));
             } else if self.word("OR") {
-                any.push(vec![self.condition(include)?]);
+                any.push(vec![self.condition(about)?]);
             } else {
                 break;
             }
         }
+        let mut only_if = Vec::new();
         if self.word("IF") {
-            return Err("IF CurrentUser.. needs the viewers' own columns, which are not held here".to_owned());
+            only_if.push(self.condition(About::Viewer)?);
+            while self.word("AND") {
+                only_if.push(self.condition(About::Viewer)?);
+            }
         }
-        Ok(Part { include, any })
+        Ok(Part { include, any, only_if })
     }
 
-    fn condition(&mut self, include: bool) -> Result<Condition, String> {
+    fn condition(&mut self, about: About) -> Result<Condition, String> {
         self.conditions += 1;
         if self.conditions > MOST_CONDITIONS {
             return Err(format!("there are over {MOST_CONDITIONS} conditions"));
@@ -346,8 +434,11 @@ impl<'t> Reader<'t> {
             other => return Err(format!("Items.FIELD is expected, not {}", other.map_or("the end".to_owned(), shown))),
         };
         let (dataset, field) = place.split_once('.').ok_or_else(|| format!("`{}` is not Items.FIELD", cut(place)))?;
+        if about == About::Viewer && !dataset.eq_ignore_ascii_case("CurrentUser") {
+            return Err(format!("IF is about CurrentUser.FIELD, not {}", cut(place)));
+        }
         let watched = dataset.eq_ignore_ascii_case("Interactions");
-        if !watched && !dataset.eq_ignore_ascii_case("Items") {
+        if about != About::Viewer && !watched && !dataset.eq_ignore_ascii_case("Items") {
             return Err(format!("{} is not held here; Items.FIELD and Interactions.EVENT_TYPE are", cut(dataset)));
         }
         let not = self.word("NOT");
@@ -357,7 +448,7 @@ impl<'t> Reader<'t> {
                 return Ok(Condition::In { field: field.to_owned(), values, not });
             }
             let all = values == [Value::Text("*".to_owned())];
-            if include || not || !all || !field.eq_ignore_ascii_case("EVENT_TYPE") {
+            if about != (About::Items { include: false }) || not || !all || !field.eq_ignore_ascii_case("EVENT_TYPE") {
                 let known = "EXCLUDE ItemID WHERE Interactions.EVENT_TYPE IN (\"*\")";
                 return Err(format!("of interactions only `{known}` is known here"));
             }
@@ -470,6 +561,36 @@ mod tests {
     }
 
     #[test]
+    fn a_part_may_be_meant_for_some_viewers_only() {
+        let catalogue = catalogue();
+        let who = |name: &str| {
+            let of: &[(&str, &str)] = match name {
+                "child" => &[("AGE", "9")],
+                "adult" => &[("AGE", "40"), ("MEMBER", "gold|staff")],
+                _ => &[],
+            };
+            move |field: &str| of.iter().find(|(f, _)| *f == field).map(|(_, v)| (*v).to_owned())
+        };
+        let exclude = r#"EXCLUDE ItemID WHERE Items.GENRE IN ("news") IF CurrentUser.AGE < 18"#;
+        let include = r#"INCLUDE ItemID WHERE Items.CHANNEL IN ("six") IF CurrentUser.AGE >= 18 AND CurrentUser.MEMBER IN ("gold")"#;
+        for (text, name, expected) in [
+            (exclude, "child", "acd"),
+            (exclude, "adult", "abcd"),
+            (exclude, "nobody", "abcd"),
+            (include, "adult", "cd"),
+            (include, "child", "abcd"),
+            (&format!("{include} | {exclude}"), "child", "acd"),
+            (r#"EXCLUDE ItemID WHERE Items.GENRE IN ("news") IF CurrentUser.MEMBER NOT IN ("gold")"#, "adult", "abcd"),
+            (r#"EXCLUDE ItemID WHERE Items.GENRE IN ("news") IF CurrentUser.MEMBER NOT IN ("gold")"#, "nobody", "abcd"),
+        ] {
+            let expression = Expression::parse(text).expect("reads");
+            let bits = expression.compile_for(&catalogue, &BTreeMap::new(), &who(name)).expect("compiles");
+            let found: String = (0..4).filter(|i| bits.has(*i as usize)).map(|i| catalogue.id(i)).collect();
+            assert_eq!(found, expected, "{name}: {text}");
+        }
+    }
+
+    #[test]
     fn what_is_refused_says_why() {
         let many = format!("INCLUDE ItemID WHERE Items.GENRE IN ({})", vec!["\"x\""; 600].join(","));
         let deep = format!("INCLUDE ItemID WHERE {}", vec!["Items.YEAR > 1"; 80].join(" AND "));
@@ -490,7 +611,9 @@ mod tests {
             ("INCLUDE ItemID WHERE Items.YEAR > $Y", "filterValues lacks Y"),
             ("INCLUDE ItemID WHERE Items.YEAR > 1 extra", "`extra` is not expected there"),
             ("INCLUDE ItemID WHERE Users.AGE > 18", "Users is not held here"),
-            ("EXCLUDE ItemID WHERE Items.YEAR > 1 IF CurrentUser.AGE < 18", "not held here"),
+            ("EXCLUDE ItemID WHERE Items.YEAR > 1 IF Items.AGE < 18", "IF is about CurrentUser.FIELD"),
+            ("EXCLUDE ItemID WHERE Items.YEAR > 1 IF CurrentUser.AGE", "is expected after CurrentUser.AGE"),
+            ("EXCLUDE ItemID WHERE CurrentUser.AGE > 1", "not held here"),
             ("INCLUDE ItemID WHERE Interactions.EVENT_TYPE IN (\"*\")", "only `EXCLUDE"),
             (&many, "over 512 values"),
             (&deep, "over 64 conditions"),

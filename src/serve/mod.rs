@@ -45,5 +45,6 @@ pub mod supervisor;
 pub mod table_limit;
 pub mod trail;
 pub mod trouble;
+pub mod viewers;
 pub mod wish;
 pub mod world;

@@ -200,7 +200,13 @@ impl Asked {
         for (name, value) in values {
             let _ = write!(key, "\0{name}\0{value}");
         }
-        let made = || expression.compile(&world.catalogue, values).map(|bits| Wish { limit, filter: Some(bits) });
+        let user = self.user_id.as_deref().unwrap_or_default();
+        let who = |field: &str| world.viewers.value(user, field).map(str::to_owned);
+        for field in expression.viewer_fields() {
+            let _ = write!(key, "\0{}", who(field).unwrap_or_default());
+        }
+        let made =
+            || expression.compile_for(&world.catalogue, values, &who).map(|bits| Wish { limit, filter: Some(bits) });
         worker.remembered(world, &key, made).map_err(Refused::input)
     }
 }

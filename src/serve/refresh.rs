@@ -15,6 +15,7 @@ use super::expression::Filters;
 use super::rules::Rules;
 use super::stores::embedded;
 use super::stores::remote::{Afar, Distant, Watcher};
+use super::viewers::Viewers;
 use super::world::{Held, World};
 use crate::model::consent::Consent;
 use crate::model::files::Model;
@@ -85,8 +86,18 @@ impl Sources {
         let consent = consent.map_err(|e| ServeError::Setting(e.to_string()))?.unwrap_or_default();
         let filters = self.filters.as_deref().map(|path| Filters::open(path, &catalogue)).transpose()?;
         let rules = self.rules.as_deref().map(|path| Rules::open(path, &catalogue)).transpose()?;
-        let world = World::new(catalogue, held, model, consent, filters.unwrap_or_default())?;
-        Ok(World { rules, ..world })
+        let filters = filters.unwrap_or_default();
+        let fields = filters.viewer_fields();
+        let viewers = match &self.users {
+            _ if fields.is_empty() => Viewers::default(),
+            Some(path) => Viewers::read(path, &fields)?,
+            None => {
+                let what = format!("a filter looks at CurrentUser.{}; name the users file with --users", fields[0]);
+                return Err(ServeError::Setting(what));
+            }
+        };
+        let world = World::new(catalogue, held, model, consent, filters)?;
+        Ok(World { viewers, rules, ..world })
     }
 
     fn look(&self, pointer: &mut Pointer) -> Seen {

@@ -3,7 +3,7 @@
 //! The order of things: scores are boosted and freshened, promotions take their places, the others follow best first as far
 //! as caps let them, and exploration now and then takes a place with somebody by chance, whose chance is told.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -191,8 +191,12 @@ impl Rules {
         }
         let about = |rule: &str, what: String| format!("{name}: {rule}: {what}");
         let bits = |rule: &str, text: &str| {
-            let compiled =
-                Expression::parse(text).and_then(|e| e.compile(catalogue, &std::collections::BTreeMap::new()));
+            let compiled = Expression::parse(text).and_then(|e| {
+                if e.viewer_fields().next().is_some() {
+                    return Err("rules are the same for every viewer: CurrentUser has no place here".to_owned());
+                }
+                e.compile(catalogue, &BTreeMap::new())
+            });
             match compiled {
                 Ok(bits) if bits.count() == 0 => {
                     Err(about(rule, "its filter lets no programme of the catalogue through".to_owned()))

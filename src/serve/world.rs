@@ -11,6 +11,7 @@ use super::rules::Rules;
 use super::store::Meta;
 use super::stores::embedded::Generation;
 use super::stores::remote::Distant;
+use super::viewers::Viewers;
 use crate::model::consent::Consent;
 use crate::model::files::Model;
 
@@ -25,6 +26,8 @@ pub struct World {
     pub consent: Consent,
     /// Named filters of the Personalize wire.
     pub filters: Filters,
+    /// What filters may know of who asks.
+    pub viewers: Viewers,
     /// What the platform wants beside the model.
     pub rules: Option<Rules>,
     /// Programmes by catalogue index, most popular first.
@@ -101,7 +104,7 @@ impl World {
             return Err(ServeError::Setting(what.to_owned()));
         }
         let model = serde_json::Value::from(name).to_string();
-        Ok(Self { catalogue, shelf, live, consent, filters, rules: None, popular, model })
+        Ok(Self { catalogue, shelf, live, consent, filters, viewers: Viewers::default(), rules: None, popular, model })
     }
 
     /// The lists, where they lie elsewhere.

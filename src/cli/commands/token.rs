@@ -9,7 +9,7 @@ use crate::serve::auth::{AUDIENCE, Mint};
 use crate::serve::secret;
 use crate::stats::units::parse_duration;
 
-/// Make a JWT for a platform, for testing; signed with SERIN_JWT_SECRET, else with the local stack's secret
+/// Make a JWT for a platform, for testing; signed with SERIN_JWT_SECRET, else with the platform's secret of serin.toml or the local stack's
 #[derive(clap::Args)]
 #[command(after_help = "Example: curl -H \"Authorization: Bearer $(serin token)\" http://127.0.0.1:7070/v1/popular")]
 pub struct Token {
@@ -29,8 +29,14 @@ pub struct Token {
 
 impl Token {
     pub fn run(self, session: &Session) -> Result<Exit, RunError> {
-        let secret = match std::env::var("SERIN_JWT_SECRET") {
-            Ok(secret) if !secret.is_empty() => secret,
+        let configured = self.platform.as_ref().and_then(|name| Some((name, session.config.platforms.get(name)?)));
+        let secret = match (std::env::var("SERIN_JWT_SECRET"), configured) {
+            (Ok(secret), _) if !secret.is_empty() => secret,
+            (_, Some((name, platform))) => platform.secret(name)?.ok_or_else(|| {
+                RunError::misuse(format!(
+                    "the tokens of {name} are checked with public keys; who holds the private one signs"
+                ))
+            })?,
             _ if secret::path(&session.home).is_file() => secret::ensure(&session.home)?,
             _ => {
                 return Err(RunError::misuse("there is no secret to sign with")

@@ -201,6 +201,9 @@ impl<'r> Writer<'r> {
         if let Some(work) = self.work.take() {
             let _ = self.runtime.block_on(work);
         }
+        // The budget is for what is written up to here: what follows is read back.
+        self.told.units = *self.shared.units.lock().unwrap_or_else(PoisonError::into_inner);
+        self.told.seconds = self.shared.began.elapsed().as_secs_f64();
         handed?;
         let failed = self.shared.failed.lock().unwrap_or_else(PoisonError::into_inner).is_some();
         if failed {
@@ -230,9 +233,7 @@ impl<'r> Writer<'r> {
         let progress = shared.told();
         // The lease ends at once: who publishes next need not wait.
         let _ = self.runtime.block_on(shared.table.hold(&shared.owner, &progress, now_ms(), 0));
-        self.told.units = *shared.units.lock().unwrap_or_else(PoisonError::into_inner);
         self.told.again = shared.again.load(Relaxed);
-        self.told.seconds = shared.began.elapsed().as_secs_f64();
         self.told
     }
 
