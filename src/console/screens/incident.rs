@@ -186,7 +186,9 @@ fn finding_lines(look: &Style, finding: &Finding, all: bool, width: usize) -> Ve
             Line::from(vec![look.span(format!("  {name:<10} "), Tone::Dim), look.span(text, Tone::Plain)])
         };
         rows.push(field("because", &finding.because));
-        rows.extend(finding.before.iter().take(1).map(|b| field("before", b)));
+        // The time of the day is enough at night.
+        let short = |text: &str| text.get(11..19).map_or(text.to_owned(), |t| format!("{t}{}", &text[20..]));
+        rows.extend(finding.before.iter().take(1).map(|b| field("before", &short(b))));
         rows.extend(finding.acts.iter().take(2).enumerate().map(|(n, act)| field(&format!("do {}", n + 1), act)));
     }
     rows

@@ -59,9 +59,9 @@ fn row(look: &Look, part: &Part, width: usize) -> Line<'static> {
     let figures = format!("{rate:>7} {:>8} {:>8}  ", if quiet { "-" } else { &p99 }, shown(errors));
     let left = width.saturating_sub(21 + figures.chars().count());
     spans.push(look.span(figures, Tone::Plain));
-    if let Some(used) = part.used.filter(|_| left >= 12) {
-        let (full, empty) = gauge(used, 6);
-        let text = Share(used.min(9.99)).to_string();
+    if let Some(used) = part.used.filter(|_| left >= 9) {
+        let (full, empty) = gauge(used, 5);
+        let text = format!("{:.0}%", (used * 100.0).min(999.0));
         spans.extend([look.span(full, tone), look.span(empty, Tone::Dim), look.span(format!(" {text}"), Tone::Plain)]);
     }
     Line::from(spans)
