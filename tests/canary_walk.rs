@@ -285,6 +285,74 @@ fn a_killed_walk_is_resumed_and_another_terminal_rolls_back() {
     assert_eq!(code, Some(1), "{out}\n{err}");
 }
 
+/// Kills the process itself, the moment the journal has so many lines; then the world is resumed to its end.
+fn killed_for_real_at(lines: usize, errors: f64) {
+    let desk = Desk::new();
+    desk.numbers(errors);
+    let mut walk = desk.serin(&["walk", "plan.toml"]).spawn().expect("starts");
+    let journal = || {
+        let mut runs = fs::read_dir(desk.path("reports")).into_iter().flatten().flatten();
+        let text = runs.find_map(|run| fs::read_to_string(run.path().join("walk.jsonl")).ok());
+        text.map_or(0, |t| t.lines().count())
+    };
+    while journal() < lines && walk.try_wait().expect("asked").is_none() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let _ = walk.kill();
+    let before = ended(walk);
+    let case = format!("killed at {lines} lines, {errors} errors, share {}: {before:?}", desk.share());
+    let (code, out, err) = desk.done(&["resume", "t"]);
+    // It may have been dead only after its last word.
+    let resumed = code == Some(2) && err.contains("that walk has ended");
+    let (wanted, verdict) = if errors < 100.0 { (0.3, 0) } else { (0.0, 1) };
+    assert!(resumed || code == Some(verdict), "{case}: {code:?} {out}\n{err}");
+    assert_eq!(desk.share(), wanted, "{case}: {out}\n{err}");
+}
+
+#[test]
+fn killed_by_the_kernel_at_every_line_of_its_journal_it_resumes_to_the_right_share() {
+    for errors in [4.0, 400.0] {
+        std::thread::scope(|scope| {
+            for lines in 1..=6 {
+                scope.spawn(move || killed_for_real_at(lines, errors));
+            }
+        });
+    }
+}
+
+#[test]
+fn a_journal_cut_anywhere_still_says_where_the_walk_was() {
+    let desk = Desk::new();
+    let (code, _, err) = desk.done(&["walk", "plan.toml"]);
+    assert_eq!(code, Some(0), "{err}");
+    let runs = fs::read_dir(desk.path("reports")).expect("runs").flatten();
+    let journal = runs.map(|r| r.path().join("walk.jsonl")).find(|p| p.is_file()).expect("a journal");
+    let whole = fs::read(&journal).expect("read");
+    let stage = |past: &Past| (past.step.stage(), matches!(past.step, serin::canary::record::PastStep::Ended { .. }));
+    let mut last = (0, false);
+    for cut in 0..=whole.len() {
+        fs::write(&journal, &whole[..cut]).expect("cut");
+        let records: Vec<Record> = serin::journal::read(&journal).expect("a cut last line is no line");
+        let Some(past) = Past::of(&records) else {
+            assert!(cut < whole.iter().position(|b| *b == b'\n').expect("a line") + 1, "lost at {cut}");
+            continue;
+        };
+        assert!(stage(&past) >= last, "it goes back at {cut}: {past:?}");
+        last = stage(&past);
+    }
+    assert_eq!(last, (1, true));
+}
+
+#[test]
+fn a_driver_that_lies_is_taken_back_and_is_no_verdict() {
+    let desk = Desk::new();
+    fs::write(desk.path("lie"), "0").expect("written");
+    desk.plan(&desk.path("lie"), "");
+    let (code, out, err) = desk.done(&["walk", "plan.toml", "--json"]);
+    assert_eq!((code, desk.share()), (Some(3), 0.0), "{out}\n{err}");
+    assert!(out.contains("the driver does not do what it is told"), "{out}");
+}
+
 #[test]
 fn a_dead_walk_is_taken_back_from_any_terminal() {
     let desk = Desk::new();

@@ -10,6 +10,7 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use serin::canary::walk::Wish as CanaryWish;
 use serin::console::app::App;
 use serin::console::look::Look;
 use serin::console::screen::Effect;
@@ -112,6 +113,34 @@ fn ended_with_no() {
 }
 
 #[test]
+fn a_canary_that_is_walked_and_one_that_goes_back() {
+    let mut walk = shown(LOOK, &recorded::walk(45, false));
+    snapshots("canary", &walk.app);
+    press(&mut walk, KeyCode::Char('R'));
+    snapshots("canary_asking", &walk.app);
+    snapshots("canary_back", &shown(LOOK, &recorded::walk(45, true)).app);
+}
+
+#[test]
+fn a_walk_hears_keys_only_after_a_yes() {
+    let events = recorded::walk(45, false);
+    for (key, wish) in
+        [('R', CanaryWish::RollBack), ('A', CanaryWish::Approve), ('H', CanaryWish::Freeze), ('G', CanaryWish::Go)]
+    {
+        let mut walk = shown(LOOK, &events);
+        assert_eq!(press(&mut walk, KeyCode::Char(key)), Effect::Nothing);
+        assert_eq!(press(&mut walk, KeyCode::Enter), Effect::Nothing, "no is the default");
+        assert_eq!(press(&mut walk, KeyCode::Char(key)), Effect::Nothing);
+        assert_eq!(press(&mut walk, KeyCode::Char('y')), Effect::Wish(wish));
+    }
+    // The same keys mean nothing where no walk is on top.
+    let mut walk = shown(LOOK, &events);
+    press(&mut walk, KeyCode::Char('1'));
+    press(&mut walk, KeyCode::Char('R'));
+    assert_ne!(press(&mut walk, KeyCode::Char('y')), Effect::Wish(CanaryWish::RollBack));
+}
+
+#[test]
 fn help_and_ascii() {
     let mut load = shown(Look { ascii: true, theme: Theme::Mono, ..LOOK }, &recorded::evening(60, false));
     press(&mut load, KeyCode::Char('?'));
@@ -199,6 +228,13 @@ fn every_size_draws() {
                 draw(&way.app, width, height);
             }
         }
+    }
+    let walk = recorded::walk(40, true);
+    for until in [1, 3, walk.len()] {
+        let shown = shown(LOOK, &walk[..until]);
+        (0..=140)
+            .step_by(7)
+            .for_each(|width| (0..=50).step_by(3).for_each(|height| drop(draw(&shown.app, width, height))));
     }
     let events = recorded::evening(60, true);
     for until in [0, 5, 40, events.len()] {

@@ -48,8 +48,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("aws_sdk_dynamodb", &["serve/stores", "watch/sources", "cost/knobs"]),
     ("object_store", &["serve/stores/objects.rs", "run/depot.rs"]),
     ("h2", &["load/engines/paced"]),
-    ("aws_config", &["serve/stores", "watch/sources", "cost/aws.rs"]),
-    ("aws_credential_types", &["serve/stores", "watch/sources", "cost/aws.rs"]),
+    ("aws_config", &["serve/stores", "watch/sources", "serve/aws.rs"]),
+    ("aws_credential_types", &["serve/stores", "watch/sources", "serve/aws.rs"]),
 ];
 
 fn src() -> PathBuf {

@@ -133,3 +133,16 @@ fn a_way_down_has_its_table_its_curve_and_its_money() {
         assert!(html.contains(wanted), "{wanted}");
     }
 }
+
+#[test]
+fn a_walk_shows_its_evidence_also_when_it_was_cut_off() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let folder = keep(dir.path(), &recorded::walk(45, true));
+    let html = render(&folder, Form::Html).expect("html");
+    for text in ["? CANNOT TELL", "The road", "The evidence at the last look", "errors", "p99 of each look, both sides"]
+    {
+        assert!(html.contains(text), "no {text} in {html}");
+    }
+    let markdown = render(&folder, Form::Markdown).expect("markdown");
+    assert!(markdown.contains("where the canary stands now was not read"), "{markdown}");
+}

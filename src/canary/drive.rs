@@ -84,6 +84,8 @@ impl Drive<'_> {
 struct OnTheWay<'a> {
     drive: Drive<'a>,
     walk: Walk,
+    /// Between two looks.
+    look: Duration,
     judge: Judge,
     solo: Solo,
     began: Instant,
@@ -120,8 +122,10 @@ struct Totals {
 impl<'a> OnTheWay<'a> {
     fn new(drive: Drive<'a>) -> Self {
         let terms = drive.plan.terms();
+        let look = drive.plan.look.max(drive.source.every());
         Self {
-            walk: Walk::new(drive.plan),
+            walk: Walk::new(drive.plan).looking_each(look),
+            look,
             solo: Solo::new(terms.ill_errors),
             judge: Judge::new(terms),
             heard: drive.heard,
@@ -167,7 +171,7 @@ impl<'a> OnTheWay<'a> {
             numbers: self.drive.source.name(),
             stages: stages.collect(),
             guards: plan.guards.iter().map(|g| g.name.clone()).collect(),
-            look_s: plan.look.as_secs_f64(),
+            look_s: self.look.as_secs_f64(),
             name: self.drive.name.clone(),
         };
         self.tell(Told::Road(road));
@@ -227,7 +231,7 @@ impl<'a> OnTheWay<'a> {
                 return Ok(outcome);
             }
             let calm = matches!(self.walk.phase(), Phase::Soaking { .. } | Phase::Waiting);
-            thread::sleep(if calm { CALM.min(self.drive.plan.look / 4) } else { QUICK });
+            thread::sleep(if calm { CALM.min(self.look / 4) } else { QUICK });
         }
     }
 
@@ -243,7 +247,7 @@ impl<'a> OnTheWay<'a> {
         let quiet = self.quiet();
         let now = self.now();
         for wish in &fresh {
-            self.tell(Told::Said(format!("asked from outside: {}", word(wish))));
+            self.tell(Told::Said(format!("asked from outside: {}", wish.word())));
             if *wish == Wish::Approve {
                 let stage = self.walk.stage() + 1;
                 // An approval that is lost by a kill is asked for again: no reason to stop.
@@ -279,13 +283,24 @@ impl<'a> OnTheWay<'a> {
 
     /// Judges the numbers since the last look, when one is due.
     fn look(&mut self) -> Option<Look> {
-        let Phase::Soaking { stage, .. } = *self.walk.phase() else { return None };
+        let stage = match *self.walk.phase() {
+            Phase::Soaking { stage, .. } => Some(stage),
+            Phase::Waiting => None,
+            _ => return None,
+        };
         let t = self.now();
-        if t - self.looked_at < self.drive.plan.look.as_secs_f64() {
+        if t - self.looked_at < self.look.as_secs_f64() {
             return None;
         }
         self.looked_at = t;
         let taken = self.drive.source.take();
+        let Some(stage) = stage else {
+            // Before the first stage only the baseline's own noise is learned.
+            if let Ok(taken) = taken {
+                let _ = self.judge.look(&Interval { t, canary: None, ..taken.interval });
+            }
+            return None;
+        };
         let whole = self.drive.plan.stages[stage].share.0 >= 1.0;
         let look = match taken {
             Ok(taken) => self.judged(taken, t, stage, whole),
@@ -502,16 +517,6 @@ impl<'a> OnTheWay<'a> {
             took_s: self.now(),
             stopped,
         }
-    }
-}
-
-fn word(wish: &Wish) -> &'static str {
-    match wish {
-        Wish::Approve => "the stage is approved",
-        Wish::Go => "go on now",
-        Wish::Freeze => "hold: no share rises",
-        Wish::Thaw => "go on by the evidence",
-        Wish::RollBack => "roll back",
     }
 }
 

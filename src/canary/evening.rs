@@ -106,14 +106,14 @@ impl Evening {
     /// Draws the interval that begins at `t`, the first `canary` groups being the canary.
     pub fn next(&mut self, t: f64, canary: usize) -> [Group; GROUPS] {
         let Truth { rate, errors, noise, harm } = self.truth;
-        if t % 60.0 < LOOK_S {
+        if t.rem_euclid(60.0) < LOOK_S {
             self.common = burst(&mut self.dice, noise.common_errors);
             if noise.drift {
                 self.walked.0 = (self.walked.0 + 0.05 * normal(&mut self.dice)).clamp(-1.0, 1.0);
                 self.walked.1 = (self.walked.1 + 0.01 * normal(&mut self.dice)).clamp(-0.3, 0.3);
             }
         }
-        if noise.every_s > 0.0 && t % noise.every_s < LOOK_S {
+        if noise.every_s > 0.0 && t.rem_euclid(noise.every_s) < LOOK_S {
             for own in &mut self.own {
                 *own = (burst(&mut self.dice, noise.own_errors), normal(&mut self.dice) * noise.own_latency);
             }

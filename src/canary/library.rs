@@ -8,7 +8,7 @@ macro_rules! plans {
     };
 }
 
-plans!("canary-good");
+plans!("canary-good", "canary-errors", "canary-slow", "canary-empty", "canary-blind");
 
 #[cfg(test)]
 mod tests {

@@ -10,6 +10,7 @@ pub mod driver;
 pub mod drivers;
 pub mod error;
 pub mod evening;
+pub mod http;
 pub mod library;
 pub mod plan;
 pub mod record;

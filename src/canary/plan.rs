@@ -50,6 +50,8 @@ struct Head {
     ill: Option<String>,
     /// How often the numbers are looked at.
     look: Option<String>,
+    /// How long the baseline is listened to before the first stage, so that its own noise is known.
+    warm_up: Option<String>,
     /// What viewers are dealt by; another salt deals them anew.
     salt: Option<String>,
     /// What to do without numbers: `hold`, or `roll back after 10m`.
@@ -96,6 +98,7 @@ pub struct Plan {
     pub viewers: Option<u64>,
     pub ill: Option<Share>,
     pub look: Duration,
+    pub warm_up: Duration,
     pub salt: String,
     pub policies: Policies,
     pub quiet: Vec<Quiet>,
@@ -193,6 +196,12 @@ impl Plan {
         wiring.check(&w.canary.driver)?;
         Ok(Self {
             look: look(w.canary.look.as_deref(), &stages)?,
+            warm_up: w
+                .canary
+                .warm_up
+                .as_deref()
+                .map_or(Ok(Duration::ZERO), parse_duration)
+                .map_err(|e| format!("warm_up: {e}"))?,
             salt: w.canary.salt.clone().unwrap_or_else(|| w.canary.target.clone()),
             policies: policies(&w.canary)?,
             quiet: w.quiet.iter().map(quiet).collect::<Result<_, _>>()?,
@@ -222,7 +231,7 @@ impl Plan {
     /// Returns what each stage is expected to show, for a target with this rate and share of errors.
     pub fn outlook(&self) -> Vec<Outlook> {
         let errors = self.errors.map_or(0.001, |e| e.0);
-        let mut begins_s = 0.0;
+        let mut begins_s = self.warm_up.as_secs_f64();
         let each = self.stages.iter().enumerate().map(|(i, stage)| {
             let one = self.stage_outlook(i + 1, stage, errors, begins_s);
             begins_s += one.expected_s.unwrap_or(one.hold_s).min(one.longest_s);
@@ -399,10 +408,13 @@ fn guard(written: &WrittenGuard) -> Result<Guard, String> {
         }
     };
     if let Some(text) = &written.tolerated {
-        guard.tolerated = ratio(text).map_err(named)?;
+        (guard.tolerated, guard.tolerated_ms) = tolerated(text).map_err(named)?;
     }
     if let Some(text) = &written.harm {
         (guard.harm, guard.harm_points) = harm(text).map_err(named)?;
+    }
+    if !guard.counts.is_latency() && guard.tolerated_ms > 0.0 {
+        return Err(named("only of a latency can milliseconds be tolerated".to_owned()));
     }
     if guard.counts.is_latency() && guard.harm_points > 0.0 {
         return Err(named("harm of a latency is a ratio, such as x1.1".to_owned()));
@@ -418,6 +430,18 @@ fn ratio(text: &str) -> Result<f64, String> {
     number
         .filter(|n| (1.0..=1000.0).contains(n))
         .ok_or_else(|| format!("`{text}` is not a ratio from x1 on, such as x1.5"))
+}
+
+/// Reads `x1.1`, `+5ms`, or `x1.1 or +5ms`, whichever allows more.
+fn tolerated(text: &str) -> Result<(f64, f64), String> {
+    let mut read = (1.0, 0.0);
+    for part in text.split(" or ") {
+        match part.trim().strip_prefix('+') {
+            Some(time) => read.1 = parse_duration(time)?.as_secs_f64() * 1000.0,
+            None => read.0 = ratio(part)?,
+        }
+    }
+    Ok(read)
 }
 
 /// Reads `x1.5`, `+0.1%` (of all requests), or `x1.5 or +0.1%`, whichever allows more.
@@ -475,6 +499,8 @@ mod tests {
             (head.to_owned() + &one + "[[guard]]\nmetric = \"erors\"\n", "did you mean `errors`?"),
             (head.to_owned() + &one + "[[guard]]\nmetric = \"errors\"\nharm = \"1.5\"\n", "not a ratio"),
             (head.to_owned() + &one + "[[guard]]\nmetric = \"p99\"\ntolerated = \"x2\"\n", "has to be above"),
+            (head.to_owned() + &one + "[[guard]]\nmetric = \"errors\"\ntolerated = \"+5ms\"\n", "only of a latency"),
+            (head.to_owned() + &one + "[local]\ntrouble = { erors = 0.1 }\n", "erors"),
             (head.to_owned() + &one + "[[guard]]\nmetric = \"p99\"\n[[guard]]\nmetric = \"p99\"\n", "there twice"),
             (head.replace("\"local\"\n", "\"haproxi\"\n") + &one, "did you mean `haproxy`?"),
             (head.to_owned() + "blind = \"go\"\n" + &one, "write `hold`"),

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::CanaryError;
 use super::walk::{Ending, Wish};
+use crate::durable;
 use crate::journal;
 use crate::judge::verdict::Verdict;
 
@@ -120,7 +121,7 @@ impl Meeting {
     /// Points to this walk as the target's last one.
     pub fn point(&self, place: &Place) -> std::io::Result<()> {
         std::fs::create_dir_all(&self.folder)?;
-        std::fs::write(self.pointer(), std::path::absolute(&place.folder)?.as_os_str().as_encoded_bytes())
+        durable::write(&self.pointer(), std::path::absolute(&place.folder)?.as_os_str().as_encoded_bytes())
     }
 
     /// Returns the target's last walk, where its journal is still there.

@@ -13,14 +13,14 @@ pub enum SeriesError {
     Read { name: String, source: io::Error },
 }
 
-/// Judges every line of `from`, handing each judgement on as it is made; returns the last one.
+/// Judges every line of `from`, handing each judgement and what it was made of on as it is made; returns the last one.
 ///
 /// A last line that was cut off in the middle is an interval without numbers, as its writer may still be at work.
 pub fn judge(
     name: &str,
     mut from: impl BufRead,
     terms: Terms,
-    mut hear: impl FnMut(&Look),
+    mut hear: impl FnMut(&Look, Option<&Interval>),
 ) -> Result<Option<Look>, SeriesError> {
     let mut judge = Judge::new(terms);
     let mut last: Option<Look> = None;
@@ -36,12 +36,12 @@ pub fn judge(
         if text.trim().is_empty() {
             continue;
         }
-        let look = match Interval::parse(text.trim()) {
-            Ok(interval) => judge.look(&interval).map_err(refuse)?,
-            Err(_) if !text.ends_with('\n') && is_cut(text) => cut_off(line, last.as_ref()),
+        let (look, interval) = match Interval::parse(text.trim()) {
+            Ok(interval) => (judge.look(&interval).map_err(refuse)?, Some(interval)),
+            Err(_) if !text.ends_with('\n') && is_cut(text) => (cut_off(line, last.as_ref()), None),
             Err(what) => return Err(refuse(what)),
         };
-        hear(&look);
+        hear(&look, interval.as_ref());
         last = Some(look);
     }
     Ok(last)

@@ -23,6 +23,40 @@ pub struct Kind {
     pub horizon_s: f64,
 }
 
+/// What the judge is held to on an evening, as shares of its walks.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    RolledBackAtMost(f64),
+    FoundAtLeast(f64),
+    /// Half of the walks are rolled back within so many seconds.
+    MedianWithin(f64),
+}
+
+impl Target {
+    /// Returns what is asked at 50 requests/s and 0.1 % errors; other evenings have no target, only figures.
+    pub fn of(kind: &str) -> Option<Self> {
+        Some(match kind {
+            "errors x3" | "p99 +10 %" => Self::FoundAtLeast(0.9),
+            "1 % of requests +300 ms" => Self::FoundAtLeast(0.95),
+            "errors x10" => Self::MedianWithin(60.0),
+            "a tenth of the traffic, errors x3" => Self::FoundAtLeast(0.8),
+            "a one-minute storm in a tenth of walks" => Self::RolledBackAtMost(0.016),
+            "errors x2" | "a tenth of the traffic, p99 +10 %" => return None,
+            kind if kind.starts_with("weak spot") => return None,
+            _ => Self::RolledBackAtMost(0.012),
+        })
+    }
+
+    pub fn is_met(self, outcome: &Outcome) -> bool {
+        match self {
+            Self::RolledBackAtMost(most) => outcome.share <= most,
+            Self::FoundAtLeast(least) => outcome.share >= least,
+            Self::MedianWithin(s) => outcome.share >= 0.5 && outcome.median_s.is_some_and(|m| m <= s),
+        }
+    }
+}
+
 /// What became of the walks of one kind.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Outcome {
@@ -41,6 +75,9 @@ pub struct Outcome {
     pub go: f64,
     pub go_median_s: Option<f64>,
     pub horizon_s: f64,
+    /// What was asked of it, and whether that is met; only for the traffic that targets were set for.
+    pub target: Option<Target>,
+    pub met: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -105,8 +142,17 @@ pub fn kinds(rate: f64, errors: f64) -> Vec<Kind> {
     ]
 }
 
+/// How each walk goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Way {
+    /// Tenths of the viewers in each stage.
+    pub groups: [usize; STAGES],
+    /// Seconds in which the baseline alone is listened to before.
+    pub warm_up_s: f64,
+}
+
 /// Walks one kind `walks` times on every core; `None` when it was stopped.
-pub fn walk_many(kind: &Kind, groups: [usize; STAGES], walks: usize, seed: u64, stop: &Stop) -> Option<Outcome> {
+pub fn walk_many(kind: &Kind, way: Way, walks: usize, seed: u64, stop: &Stop) -> Option<Outcome> {
     let next = AtomicUsize::new(0);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let each = || {
@@ -116,7 +162,7 @@ pub fn walk_many(kind: &Kind, groups: [usize; STAGES], walks: usize, seed: u64, 
             if n >= walks || stop.requested() {
                 return walked;
             }
-            walked.push(walk(kind, groups, seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(n as u64)));
+            walked.push(walk(kind, way, seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(n as u64)));
         }
     };
     let walked: Vec<Walked> = std::thread::scope(|scope| {
@@ -151,10 +197,23 @@ fn outcome(kind: &Kind, walked: &[Walked]) -> Outcome {
         go: share(gone.len()),
         go_median_s: at(&gone, 0.5),
         horizon_s: kind.horizon_s,
+        target: None,
+        met: None,
     }
 }
 
-fn walk(kind: &Kind, groups: [usize; STAGES], seed: u64) -> Walked {
+impl Outcome {
+    /// Holds it to its target, where it has one.
+    #[must_use]
+    pub fn held_to(mut self, target: Option<Target>) -> Self {
+        self.met = target.map(|t| t.is_met(&self));
+        self.target = target;
+        self
+    }
+}
+
+fn walk(kind: &Kind, way: Way, seed: u64) -> Walked {
+    let groups = way.groups;
     let mut evening = Evening::new(kind.truth, WALK_S, seed);
     let guards = Guard::usual();
     let mut panel = Panel::new(&guards, GROUPS - groups[0], WALK_S);
@@ -162,6 +221,11 @@ fn walk(kind: &Kind, groups: [usize; STAGES], seed: u64) -> Walked {
     let outage = if kind.truth.noise.outage { 720.0..1320.0 } else { 0.0..0.0 };
     let mut walked = Walked::default();
     let (mut stage, mut seen_s) = (usize::MAX, 0.0);
+    for look in 0..(way.warm_up_s / LOOK_S) as usize {
+        let t = look as f64 * LOOK_S - (way.warm_up_s / LOOK_S).floor() * LOOK_S;
+        let drawn = evening.next(t, groups[0]);
+        feed(&mut panel, t, &drawn, groups[0], &margins, (false, false));
+    }
     for look in 0..(kind.horizon_s / LOOK_S) as usize {
         let t = look as f64 * LOOK_S;
         let now = ((t / STAGE_S) as usize).min(STAGES - 1);
@@ -172,7 +236,7 @@ fn walk(kind: &Kind, groups: [usize; STAGES], seed: u64) -> Walked {
         }
         let begins = now != stage;
         (stage, seen_s) = (now, if begins { 0.0 } else { seen_s } + LOOK_S);
-        feed(&mut panel, t, &drawn, canary, &margins, begins);
+        feed(&mut panel, t, &drawn, canary, &margins, (true, begins));
         if !kind.truth.harm.is_none() && t >= kind.truth.harm.begins_s {
             walked.harmed += harm_done(&drawn[..canary], kind.truth);
         }
@@ -195,7 +259,14 @@ fn decisive(panel: &Panel, soaked: bool) -> Weights {
     if bound.rolls_back() || soaked && bound.is_healthy() { panel.weigh() } else { bound }
 }
 
-fn feed(panel: &mut Panel, t: f64, drawn: &[Group; GROUPS], canary: usize, margins: &[Margin; 3], begins: bool) {
+fn feed(
+    panel: &mut Panel,
+    t: f64,
+    drawn: &[Group; GROUPS],
+    canary: usize,
+    margins: &[Margin; 3],
+    (seen, begins): (bool, bool),
+) {
     let counted: [fn(&Group) -> f64; 3] = [|g| g.errors, |g| g.slow95, |g| g.slow99];
     let mut slices = [[(0.0, 0.0); GROUPS]; 3];
     let mut readings = [None; 3];
@@ -213,7 +284,8 @@ fn feed(panel: &mut Panel, t: f64, drawn: &[Group; GROUPS], canary: usize, margi
             margin: margins[i],
         })
     });
-    panel.feed(t, &readings, true, begins);
+    // Whether the canary has numbers, and a stage begins.
+    panel.feed(t, &readings, seen, begins);
 }
 
 /// What the usual guards mean on this truth: errors x1.5 or +0.1 points; p95 and p99 +10 % of a lognormal.

@@ -19,7 +19,7 @@ const FRESH_LOOKS: f64 = 2.5;
 const ZERO_S: f64 = 60.0;
 
 /// What somebody asked for from outside.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Wish {
     Approve,
@@ -29,6 +29,18 @@ pub enum Wish {
     Freeze,
     Thaw,
     RollBack,
+}
+
+impl Wish {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Approve => "the stage is approved",
+            Self::Go => "go on now",
+            Self::Freeze => "hold: no share rises",
+            Self::Thaw => "go on by the evidence",
+            Self::RollBack => "roll back",
+        }
+    }
 }
 
 /// What the driver of the walk saw since the last step.
@@ -103,6 +115,8 @@ pub struct Walk {
     stages: Vec<Stage>,
     policies: Policies,
     look_s: f64,
+    /// The baseline alone is listened to before the first stage.
+    warm_up_s: f64,
     phase: Phase,
     frozen: bool,
     approved: Option<usize>,
@@ -119,6 +133,7 @@ impl Walk {
             stages: plan.stages.clone(),
             policies: plan.policies,
             look_s: plan.look.as_secs_f64(),
+            warm_up_s: plan.warm_up.as_secs_f64(),
             phase: Phase::Waiting,
             frozen: false,
             approved: None,
@@ -127,6 +142,13 @@ impl Walk {
             asked_again: 0,
             unread_since: None,
         }
+    }
+
+    /// Looks come in this rhythm, where the numbers have one that is slower than the plan's.
+    #[must_use]
+    pub fn looking_each(mut self, look: std::time::Duration) -> Self {
+        self.look_s = look.as_secs_f64();
+        self
     }
 
     /// Takes up an earlier life in this stage, whose share was at least asked for.
@@ -179,7 +201,7 @@ impl Walk {
             }
         }
         match self.phase.clone() {
-            Phase::Waiting if self.frozen || seen.quiet.is_some() => Order::Wait,
+            Phase::Waiting if self.frozen || seen.quiet.is_some() || now < self.warm_up_s => Order::Wait,
             Phase::Waiting => self.set(0, now, "the walk begins".to_owned()),
             Phase::Setting { stage, since } => self.verify(stage, since, now, seen),
             Phase::Soaking { stage, since } => self.soak(stage, since, go_now, now, seen),
@@ -389,6 +411,9 @@ impl Walk {
         match &self.phase {
             Phase::Waiting => match quiet {
                 Some(name) => format!("waits for the end of {name}"),
+                None if now < self.warm_up_s => {
+                    format!("listens to the baseline for {:.0} more s before it begins", self.warm_up_s - now)
+                }
                 None => "waits to begin".to_owned(),
             },
             Phase::Setting { stage, .. } => format!("waits for {} to read back", self.stages[*stage].share),

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::plan::DRIVERS;
+use crate::serve::trouble::Trouble;
+use crate::stats::units::parse_duration;
 
 /// The tables of a plan that say how; only the one that the driver needs has to be there.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -35,6 +37,14 @@ pub struct Local {
     pub trouble: Option<toml::Table>,
     /// After so long the router's numbers cannot be read any more.
     pub blind_after: Option<String>,
+}
+
+impl Local {
+    /// Returns what the canary's server suffers from its start.
+    pub fn trouble(&self) -> Result<Trouble, String> {
+        let Some(table) = &self.trouble else { return Ok(Trouble::default()) };
+        table.clone().try_into().map_err(|e: toml::de::Error| format!("local.trouble: {}", e.message()))
+    }
 }
 
 impl Default for Local {
@@ -134,18 +144,23 @@ pub struct HttpRoute {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Numbers {
-    /// `router` (the local one), `load` (what serin itself sends), `metrics`, `prometheus` or `command`.
+    /// `router` (the local one), `load` (what serin itself sends), `metrics`, `prometheus`, `cloudwatch` or `command`.
     pub from: String,
-    /// `metrics`: the pages of each side's instances. `prometheus`: one selector each, `job="recs",version="v2"`.
+    /// `metrics`: the pages of each side's instances. `prometheus`: selectors, `job="recs",version="v2"`. `cloudwatch`: target
+    /// groups, `targetgroup/recs/0123`. Every instance or group of the baseline is a slice of it.
     pub baseline: Vec<String>,
     pub canary: Vec<String>,
     /// The root of the Prometheus.
     pub url: Option<String>,
+    /// `cloudwatch`: the load balancer, `app/recs/0123`, its region, and another endpoint than AWS' own.
+    pub balancer: Option<String>,
+    pub region: Option<String>,
+    pub endpoint: Option<String>,
     /// `command`: prints one interval, the numbers since it was asked last, as a line of `serin canary judge`.
     pub print: Vec<String>,
 }
 
-const SOURCES: [&str; 5] = ["router", "load", "metrics", "prometheus", "command"];
+const SOURCES: [&str; 6] = ["router", "load", "metrics", "prometheus", "cloudwatch", "command"];
 
 impl Wiring {
     /// Says what a driver lacks; a plan alone is readable without its table, a walk is not.
@@ -173,6 +188,11 @@ impl Wiring {
         {
             return Err(format!("local: {} requests a second cannot be played", local.rate));
         }
+        if let Some(local) = &self.local {
+            local.trouble()?;
+            let after = local.blind_after.as_deref().map(parse_duration).transpose();
+            after.map_err(|e| format!("local.blind_after: {e}"))?;
+        }
         let Some(numbers) = &self.numbers else { return Ok(()) };
         let from = numbers.from.as_str();
         if !SOURCES.contains(&from) {
@@ -183,12 +203,15 @@ impl Wiring {
         if matches!(from, "router" | "load") && driver != "local" {
             return Err(format!("numbers: from = \"{from}\" is for driver = \"local\""));
         }
-        let sides = matches!(from, "metrics" | "prometheus");
+        let sides = matches!(from, "metrics" | "prometheus" | "cloudwatch");
         if sides && (numbers.baseline.is_empty() || numbers.canary.is_empty()) {
             return Err("numbers: both baseline and canary have to be named".to_owned());
         }
         if from == "prometheus" && numbers.url.is_none() {
             return Err("numbers: url has to say where Prometheus is".to_owned());
+        }
+        if from == "cloudwatch" && numbers.balancer.is_none() {
+            return Err("numbers: balancer has to name the load balancer, as app/NAME/ID".to_owned());
         }
         if from == "command" && numbers.print.is_empty() {
             return Err("numbers: print has to name the program".to_owned());

@@ -14,6 +14,7 @@ use super::glyphs;
 use super::keys::{self, Action};
 use super::look::Look;
 use super::screen::{Effect, Name, Screen, State, World};
+use super::screens::canary::{self, Canary};
 use super::screens::cost::{self, Cost};
 use super::screens::help;
 use super::screens::incident::Incident;
@@ -23,6 +24,7 @@ use super::screens::runs::Runs;
 use super::theme::Tone;
 use super::watcher::Told;
 use super::widgets::frame::{lines, panel, wrap};
+use crate::canary::walk::Wish;
 use crate::cost::told;
 use crate::run::error::RunError;
 use crate::run::event::Event;
@@ -40,6 +42,7 @@ enum Question {
     StopAndQuit,
     /// Of a way down: the step that is asked for, or its taking back.
     CostWish(told::Wish),
+    Wish(Wish),
 }
 
 pub struct App {
@@ -50,6 +53,7 @@ pub struct App {
     load: Load,
     cost: Cost,
     incident: Incident,
+    canary: Canary,
     runs: Runs,
     question: Option<Question>,
     help: bool,
@@ -89,6 +93,7 @@ impl App {
             load: Load::default(),
             cost: Cost,
             incident: Incident::default(),
+            canary: Canary,
             runs: Runs::default(),
             question: None,
             help: false,
@@ -105,9 +110,11 @@ impl App {
     /// Takes what happened in the run.
     pub fn hear(&mut self, event: &Event, now: Instant) {
         match event {
-            Event::LoadPlan(_) if !self.steered => self.on = Name::Load,
             Event::CostRoad(_) if !self.steered => self.on = Name::Cost,
             Event::CostView(_) => self.ticked = now,
+            Event::CanaryRoad(_) if !self.steered => self.on = Name::Canary,
+            // A walk plays its load beside it.
+            Event::LoadPlan(_) if !self.steered && self.on != Name::Canary => self.on = Name::Load,
             Event::Tick(_) => self.ticked = now,
             _ => {}
         }
@@ -182,6 +189,7 @@ impl App {
             Name::Load => &mut self.load,
             Name::Cost => &mut self.cost,
             Name::Incident => &mut self.incident,
+            Name::Canary => &mut self.canary,
             Name::Runs => &mut self.runs,
         };
         (screen, &self.world)
@@ -194,6 +202,7 @@ impl App {
             Name::Load => story.load.is_some() || self.load.is_open(),
             Name::Cost => story.cost.is_some(),
             Name::Incident => self.world.seen.is_some() || self.world.checked.is_some(),
+            Name::Canary => story.canary.is_some(),
             Name::Overview | Name::Runs => true,
         };
         Name::ALL.into_iter().filter(shown).collect()
@@ -251,6 +260,7 @@ impl App {
                     }
                     Some(Question::StopAndQuit) => self.stop_and_quit(),
                     Some(Question::CostWish(wish)) => self.cost_wish(wish),
+                    Some(Question::Wish(wish)) => Effect::Wish(wish),
                     None => Effect::Nothing,
                 };
             }
@@ -279,6 +289,10 @@ impl App {
             }
             Some(Effect::Go(name)) => {
                 self.on = name;
+                Effect::Nothing
+            }
+            Some(Effect::Wish(wish)) => {
+                self.question = live.then_some(Question::Wish(wish));
                 Effect::Nothing
             }
             Some(effect) => effect,
@@ -359,6 +373,7 @@ impl App {
                 Name::Load => self.load.draw(frame, middle, &self.world),
                 Name::Cost => self.cost.draw(frame, middle, &self.world),
                 Name::Incident => self.incident.draw(frame, middle, &self.world),
+                Name::Canary => self.canary.draw(frame, middle, &self.world),
                 Name::Runs => self.runs.draw(frame, middle, &self.world),
             }
             let notice = self.notice.as_ref().map(|(text, _)| text.as_str());
@@ -400,6 +415,7 @@ impl App {
             Question::Stop => format!("Stop {what}? What was measured is reported; the rest is not sent."),
             Question::StopAndQuit => format!("Stop {what} and quit? What was measured is reported first."),
             Question::CostWish(wish) => cost::question(&self.world, wish),
+            Question::Wish(wish) => canary::question(&self.world, wish),
         };
         let width = area.width.min(62);
         let rows = wrap(&text, usize::from(width.saturating_sub(4)));

@@ -25,6 +25,10 @@ pub enum Action {
     HoldHere,
     UndoStep,
     Check,
+    Approve,
+    GoNow,
+    Hold,
+    RollBack,
     Export,
     CopyText,
     Help,
@@ -70,8 +74,9 @@ const fn dangerous(binding: Binding) -> Binding {
 }
 
 use Action::{
-    Back, Check, Compare, CopyText, Down, Export, Filter, Freeze, Help, HoldHere, Interrupt, Look, Mark, NextScreen,
-    No, Open, PreviousScreen, Quit, Show, StepNow, StopLoad, Suspend, UndoStep, Up, Yes,
+    Approve, Back, Check, Compare, CopyText, Down, Export, Filter, Freeze, GoNow, Help, Hold, HoldHere, Interrupt,
+    Look, Mark, NextScreen, No, Open, PreviousScreen, Quit, RollBack, Show, StepNow, StopLoad, Suspend, UndoStep, Up,
+    Yes,
 };
 use Place::{Asked, Everywhere, On};
 
@@ -93,12 +98,17 @@ static TABLE: &[Binding] = &[
     bind(&["up", "k"], Up, "one check up", On(Name::Incident)),
     quiet(bind(&["down", "j"], Down, "one check down", On(Name::Incident))),
     bind(&["r"], Check, "check again", On(Name::Incident)),
+    dangerous(bind(&["R"], RollBack, "roll back", On(Name::Canary))),
+    dangerous(bind(&["A"], Approve, "approve", On(Name::Canary))),
+    dangerous(bind(&["H"], Hold, "hold / go on", On(Name::Canary))),
+    dangerous(bind(&["G"], GoNow, "go now", On(Name::Canary))),
     bind(&["e"], Export, "write the report", Everywhere),
     bind(&["y"], CopyText, "copy", Everywhere),
     quiet(bind(&["1"], Show(Name::Overview), "Overview", Everywhere)),
     quiet(bind(&["2"], Show(Name::Load), "Load", Everywhere)),
     quiet(bind(&["4"], Show(Name::Cost), "Cost", Everywhere)),
     quiet(bind(&["6"], Show(Name::Incident), "Incident", Everywhere)),
+    quiet(bind(&["3"], Show(Name::Canary), "Canary", Everywhere)),
     quiet(bind(&["7"], Show(Name::Runs), "Runs", Everywhere)),
     bind(&["tab", "right", "l"], NextScreen, "next screen", Everywhere),
     quiet(bind(&["shift-tab", "left", "h"], PreviousScreen, "previous screen", Everywhere)),

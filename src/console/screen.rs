@@ -9,6 +9,7 @@ use ratatui::layout::Rect;
 
 use super::keys::Action;
 use super::look::Look as Style;
+use crate::canary::walk::Wish;
 use crate::cost::told;
 use crate::load::summary::LoadSummary;
 use crate::run::error::RunError;
@@ -21,13 +22,14 @@ use crate::run::story::Story;
 pub enum Name {
     Overview,
     Load,
+    Canary,
     Cost,
     Incident,
     Runs,
 }
 
 impl Name {
-    pub const ALL: [Self; 5] = [Self::Overview, Self::Load, Self::Cost, Self::Incident, Self::Runs];
+    pub const ALL: [Self; 6] = [Self::Overview, Self::Load, Self::Canary, Self::Cost, Self::Incident, Self::Runs];
 
     pub fn word(self) -> &'static str {
         match self {
@@ -35,6 +37,7 @@ impl Name {
             Self::Load => "Load",
             Self::Cost => "Cost",
             Self::Incident => "Incident",
+            Self::Canary => "Canary",
             Self::Runs => "Runs",
         }
     }
@@ -86,6 +89,8 @@ pub enum Effect {
     StopRun,
     /// Check the stack, now.
     Check,
+    /// Ask the walk that is under way for something.
+    Wish(Wish),
     /// Write the reports of this run again, now.
     Export,
     Copy(String),

@@ -17,6 +17,8 @@ use super::look::Look;
 use super::screen::Effect;
 use super::terminal::Taken;
 use super::watcher::{Deployed, Watcher};
+use crate::canary::record::Place;
+use crate::canary::walk::Wish;
 use crate::cost::told;
 use crate::run::director::Running;
 use crate::run::error::RunError;
@@ -180,6 +182,7 @@ fn act(
             }
         }
         Effect::Check => watcher.check(),
+        Effect::Wish(wish) => app.notice(ask(wish, app), now),
         Effect::Export => {
             clerk.write();
             let place = clerk.folder.as_deref().map(|f| f.join("report.html").display().to_string());
@@ -199,6 +202,13 @@ fn act(
         Effect::Suspend => terminal.suspend()?,
     }
     Ok(())
+}
+
+/// Asks the walk for something, as another terminal would; it hears of it within a second.
+fn ask(wish: Wish, app: &App) -> String {
+    let Some(walk) = &app.world.story.canary else { return "no walk is under way".to_owned() };
+    let place = Place { folder: PathBuf::from(&walk.road.name) };
+    place.ask(wish).map_or_else(|e| format!("not asked: {e}"), |()| format!("asked: {}", wish.word()))
 }
 
 /// Opens a file with what the desktop has for it; the path is said in any case.

@@ -6,7 +6,6 @@
 //! bucket (replicas, a campaign) the guard takes nearness for the alarm, and is less sure. What would change our mind:
 //! a table whose throttles do not follow the bucket (hot partitions); such a capacity is remembered and never tried again.
 
-pub mod aws;
 pub mod bill;
 pub mod capacity;
 pub mod decrease;
@@ -31,3 +30,6 @@ pub mod rule;
 pub mod simulate;
 pub mod step;
 pub mod told;
+
+/// The signed calls that knobs, prices and bills are made of.
+pub use crate::serve::aws;

@@ -7,6 +7,8 @@ pub struct Guard {
     pub counts: Counted,
     /// Ratio below which nothing is rolled back: of shares for counts, of time for latency.
     pub tolerated: f64,
+    /// Milliseconds that the canary may be slower, whatever the ratio; latency only.
+    pub tolerated_ms: f64,
     /// Ratio that has to be excluded before go, of the same kind.
     pub harm: f64,
     /// Or this much more of all requests, whichever allows more; counts only.
@@ -60,6 +62,7 @@ impl Guard {
             name: "errors".to_owned(),
             counts: Counted::Errors,
             tolerated: 1.0,
+            tolerated_ms: 0.0,
             harm: 1.5,
             harm_points: Self::ERROR_POINTS,
             weight: 0.6,
@@ -71,6 +74,7 @@ impl Guard {
             name: format!("p{}", (quantile * 1000.0).round() / 10.0),
             counts: Counted::Slower { quantile },
             tolerated: 1.0,
+            tolerated_ms: 0.0,
             harm: 1.1,
             harm_points: 0.0,
             weight: 0.2,

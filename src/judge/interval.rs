@@ -86,6 +86,43 @@ impl Side {
         self.others.iter().filter_map(|(k, v)| Some((k, v.as_f64()?))).try_for_each(|(k, n)| sane(k, n))
     }
 
+    /// Returns what was counted since `then`, both being counts that only grow; `None` where one went back.
+    pub fn since(&self, then: &Self) -> Option<Self> {
+        let less = |now: f64, then: f64| (now >= then).then_some(now - then);
+        let mut latency: BTreeMap<u64, f64> = self.latency_ms.iter().map(|b| (b.0.to_bits(), b.1)).collect();
+        for Bucket(upper, count) in &then.latency_ms {
+            let now = latency.get_mut(&upper.to_bits())?;
+            *now = less(*now, *count)?;
+        }
+        let others = self.others.iter().map(|(name, now)| {
+            let now = now.as_f64()?;
+            Some((name.clone(), less(now, then.named(name).unwrap_or(0.0))?.into()))
+        });
+        Some(Self {
+            requests: less(self.requests, then.requests)?,
+            errors: less(self.errors, then.errors)?,
+            latency_ms: latency.into_iter().map(|(bits, count)| Bucket(f64::from_bits(bits), count)).collect(),
+            others: others.collect::<Option<_>>()?,
+        })
+    }
+
+    /// Returns both together.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        let mut latency: BTreeMap<u64, f64> = BTreeMap::new();
+        for Bucket(upper, count) in self.latency_ms.iter().chain(&other.latency_ms) {
+            *latency.entry(upper.to_bits()).or_default() += count;
+        }
+        let names = self.others.keys().chain(other.others.keys());
+        let sum = |name: &str| self.named(name).unwrap_or(0.0) + other.named(name).unwrap_or(0.0);
+        Self {
+            requests: self.requests + other.requests,
+            errors: self.errors + other.errors,
+            latency_ms: latency.into_iter().map(|(bits, count)| Bucket(f64::from_bits(bits), count)).collect(),
+            others: names.map(|name| (name.clone(), sum(name).into())).collect(),
+        }
+    }
+
     /// Returns how many requests have a latency.
     pub fn timed(&self) -> f64 {
         self.latency_ms.iter().map(|b| b.1).sum()
@@ -138,6 +175,20 @@ mod tests {
         assert_eq!((side.timed(), side.slower_than(5.0), side.slower_than(10.5)), (9.0, 5.0, 2.0));
         assert_eq!(side.named("empty"), Some(3.0));
         assert_eq!(parse("null").expect("a gap").canary, None);
+    }
+
+    #[test]
+    fn counters_become_intervals_and_sides_add_up() {
+        let side = |line: &str| parse(line).expect("reads").canary.expect("measured");
+        let then = side(r#"{"requests": 5, "errors": 1, "latency_ms": [[5, 4]], "empty": 1}"#);
+        let now = side(r#"{"requests": 9, "errors": 1, "latency_ms": [[1, 1], [5, 6], [null, 1]], "empty": 3}"#);
+        let since = now.since(&then).expect("grew");
+        assert_eq!((since.requests, since.errors, since.named("empty")), (4.0, 0.0, Some(2.0)));
+        assert_eq!(since.latency_ms, [Bucket(1.0, 1.0), Bucket(5.0, 2.0), Bucket(f64::INFINITY, 1.0)]);
+        assert_eq!(then.since(&now), None);
+        let sum = since.and(&then);
+        assert_eq!((sum.requests, sum.errors, sum.named("empty")), (9.0, 1.0, Some(3.0)));
+        assert_eq!(sum.latency_ms, now.latency_ms);
     }
 
     #[test]

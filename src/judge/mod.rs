@@ -8,6 +8,7 @@ pub mod interval;
 pub mod measure;
 pub mod objective;
 pub mod panel;
+pub mod second;
 pub mod sequential;
 pub mod usual;
 pub mod verdict;

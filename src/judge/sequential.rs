@@ -366,6 +366,8 @@ fn minutes_left(health: f64, seen_s: f64) -> Option<u64> {
 type Take<'a> = Box<dyn Fn(&Side) -> (f64, f64) + 'a>;
 
 fn count(guard: &Guard, usual: &Usual, baseline: &Side, canary: &Side, slices: &[Side]) -> Option<Tally> {
+    // A canary that may be a few milliseconds slower is measured from a limit that lies so much higher.
+    let mut own = None;
     let (of, margin, points): (Take<'_>, _, _) = match &guard.counts {
         Counted::Errors => {
             let (margin, points) = usual.margin(guard)?;
@@ -386,10 +388,12 @@ fn count(guard: &Guard, usual: &Usual, baseline: &Side, canary: &Side, slices: &
             if timed(baseline).1 == 0.0 || canary.requests > 0.0 && timed(canary).1 == 0.0 {
                 return None;
             }
+            own = (guard.tolerated_ms > 0.0)
+                .then(|| (canary.slower_than(cut.limit + guard.tolerated_ms), canary.timed()));
             (Box::new(timed), cut.margin, cut.points)
         }
     };
-    let (own, rest) = (of(canary), of(baseline));
+    let (own, rest) = (own.unwrap_or_else(|| of(canary)), of(baseline));
     Some(Tally { canary: own, baseline: rest, slices: slices.iter().map(&of).collect(), margin, points })
 }
 

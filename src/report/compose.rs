@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::page::{Block, Heat, Lines, Page, Section, Series, Table, Tone, Unit};
 use super::record::Record;
-use super::way;
+use super::{walk, way};
 use crate::judge::verdict::Verdict;
 use crate::load::summary::{Judged, LoadSummary, Quantiles};
 use crate::run::bands;
@@ -26,7 +26,10 @@ pub fn page(record: &Record) -> Page {
         again: began.map_or(String::new(), |b| b.command.clone()),
         ..Page::default()
     };
-    if let Some(load) = &record.load {
+    if let Some((gist, sections)) = walk::sections(record) {
+        page.gist = gist;
+        page.sections.extend(sections);
+    } else if let Some(load) = &record.load {
         page.gist = gist(load);
         page.sections.push(judged(load));
         page.sections.extend(compared(load));

@@ -10,6 +10,7 @@ pub mod forms;
 pub mod page;
 pub mod record;
 pub mod svg;
+pub mod walk;
 pub mod way;
 
 use std::path::Path;

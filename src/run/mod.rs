@@ -14,3 +14,4 @@ pub mod objectives;
 pub mod past;
 pub mod story;
 pub mod summary;
+pub mod walked;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::columns::Columns;
 use super::event::{Began, Event, Happened};
 use super::summary::Summary;
+use super::walked::Walked;
 use crate::cost::step::Step;
 use crate::cost::told::{Road, View};
 use crate::judge::objective::Objective;
@@ -30,6 +31,7 @@ pub struct Story {
     pub happened: VecDeque<Happened>,
     pub load: Option<LoadStory>,
     pub cost: Option<CostStory>,
+    pub canary: Option<Walked>,
     /// `None` while it runs, and for ever when it was killed.
     pub ended: Option<Summary>,
 }
@@ -83,7 +85,12 @@ impl Story {
             Event::CostStep(step) => self.cost.get_or_insert_default().step(step),
             Event::CostRoad(road) => self.cost.get_or_insert_default().road = (**road).clone(),
             Event::CostView(view) => self.cost.get_or_insert_default().view = Some((**view).clone()),
-            Event::CanaryRoad(_) | Event::CanaryView(_) => {}
+            Event::CanaryRoad(road) => self.canary = Some(Walked::new(road)),
+            Event::CanaryView(view) => {
+                if let Some(canary) = &mut self.canary {
+                    canary.hear(view);
+                }
+            }
             Event::Ended(summary) => self.ended = Some((**summary).clone()),
         }
     }

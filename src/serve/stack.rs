@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::error::ServeError;
 use super::faults;
 use super::secret;
+use super::trouble::Trouble;
 use crate::durable;
 use crate::lock::{Lock, LockError};
 
@@ -44,6 +45,41 @@ pub struct StackSpec {
     pub replicas: u16,
     /// Whether the stack ends with the process that called `up`.
     pub attached: bool,
+    /// A second version of the API; then a router listens in the API's place and splits viewers between the two.
+    #[serde(default)]
+    pub canary: Option<CanarySpec>,
+}
+
+/// The second version, and the router before both.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CanarySpec {
+    /// Its lists and its model; neither: those of the first version.
+    pub store: Option<String>,
+    pub model: Option<PathBuf>,
+    /// What it suffers.
+    pub trouble: Trouble,
+    /// What viewers are dealt by.
+    pub salt: String,
+    /// After so many seconds the router's numbers cannot be read any more.
+    pub mute_after_s: Option<f64>,
+    /// Where the versions themselves listen.
+    pub versions: [SocketAddr; 2],
+}
+
+impl CanarySpec {
+    /// A second version that is the first again, on two free ports of this machine.
+    pub fn same(salt: &str) -> io::Result<Self> {
+        let held = [TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?, TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?];
+        let versions = [held[0].local_addr()?, held[1].local_addr()?];
+        Ok(Self {
+            store: None,
+            model: None,
+            trouble: Trouble::default(),
+            salt: salt.to_owned(),
+            mute_after_s: None,
+            versions,
+        })
+    }
 }
 
 fn one() -> u16 {
@@ -90,6 +126,9 @@ impl StackHandle {
     }
 }
 
+/// What the second version is called among the parts.
+pub const CANARY: &str = "api-canary";
+
 /// Returns the folder of the stack's state and logs.
 pub fn folder(home: &Path) -> PathBuf {
     home.join("stack")
@@ -97,6 +136,11 @@ pub fn folder(home: &Path) -> PathBuf {
 
 pub(super) fn state_file(home: &Path) -> PathBuf {
     folder(home).join("state.json")
+}
+
+/// Where the router keeps its share over a restart of its own.
+pub(super) fn share_file(home: &Path) -> PathBuf {
+    folder(home).join("share.json")
 }
 
 pub(super) fn lock_file(home: &Path) -> PathBuf {
@@ -116,6 +160,10 @@ pub fn up(spec: &StackSpec) -> Result<StackHandle, ServeError> {
     fs::create_dir_all(&place).map_err(ServeError::io(&place))?;
     let _ = fs::remove_file(state_file(&spec.home));
     faults::forget(&spec.home);
+    // A new stack begins with nobody in its canary.
+    let _ = fs::remove_file(share_file(&spec.home));
+    let trouble = spec.canary.as_ref().map_or_else(Trouble::default, |c| c.trouble.clone());
+    trouble.write(&faults::trouble_file(&spec.home, CANARY))?;
     let wish = place.join("spec.json");
     let text = serde_json::to_vec_pretty(spec).map_err(|e| ServeError::Stack(e.to_string()))?;
     durable::write(&wish, &text).map_err(ServeError::io(&wish))?;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::error::ServeError;
 use super::faults::{storm_file, trouble_file};
 use super::secret;
-use super::stack::{PartState, StackSpec, StackState, folder, lock_file, state_file};
+use super::stack::{CANARY, CanarySpec, PartState, StackSpec, StackState, folder, lock_file, share_file, state_file};
 use super::trouble::Trouble;
 use crate::durable;
 use crate::lock::Lock;
@@ -48,7 +48,7 @@ pub fn run(wish: &Path) -> Result<(), ServeError> {
         end_with_parent(libc::SIGTERM).map_err(|e| ServeError::Stack(e.to_string()))?;
     }
     let secret = secret::ensure(&spec.home)?;
-    let mut parts = replicas(&spec)?;
+    let mut parts = parts(&spec)?;
     let mut storm = Storm::default();
     let ended = hold(&spec, &secret, &mut parts, &mut storm);
     parts.iter_mut().for_each(Part::end);
@@ -79,20 +79,54 @@ fn replicas(spec: &StackSpec) -> Result<Vec<Part>, ServeError> {
     Ok(parts)
 }
 
+/// The API alone; or two versions of it, and the router that listens in its place.
+fn parts(spec: &StackSpec) -> Result<Vec<Part>, ServeError> {
+    let Some(canary) = &spec.canary else { return replicas(spec) };
+    let [first, second] = canary.versions;
+    let own = canary.store.is_none() && canary.model.is_none();
+    let version = StackSpec {
+        listen: second,
+        store: if own { spec.store.clone() } else { canary.store.clone().unwrap_or_default() },
+        model: if own { spec.model.clone() } else { canary.model.clone() },
+        ..spec.clone()
+    };
+    let mut second_api = api(&version);
+    second_api.rename(&spec.home, CANARY);
+    Ok(vec![api(&StackSpec { listen: first, ..spec.clone() }), second_api, router(spec, canary)])
+}
+
+fn router(spec: &StackSpec, canary: &CanarySpec) -> Part {
+    let [baseline, version] = canary.versions.map(|a| a.to_string());
+    let (listen, state) = (spec.listen.to_string(), share_file(&spec.home).display().to_string());
+    let words = ["stack", "route", "--listen", &listen, "--baseline", &baseline, "--canary", &version];
+    let mut arguments: Vec<String> = words.map(str::to_owned).into();
+    arguments.extend(["--salt".to_owned(), canary.salt.clone(), "--state".to_owned(), state]);
+    if let Some(after) = canary.mute_after_s {
+        arguments.extend(["--mute-after".to_owned(), format!("{after}s")]);
+    }
+    part("router", &listen, arguments)
+}
+
+fn part(name: &str, listen: &str, arguments: Vec<String>) -> Part {
+    let url = format!("http://{listen}");
+    let state = PartState { name: name.to_owned(), pid: None, url, restarts: 0, ended: None };
+    Part { state, arguments, child: None, started: Instant::now(), pause: Duration::ZERO }
+}
+
 fn api(spec: &StackSpec) -> Part {
     let listen = spec.listen.to_string();
     let items = spec.items.display().to_string();
-    let mut arguments: Vec<String> =
-        ["serve", "--listen", &listen, "--items", &items, "--store", &spec.store].map(str::to_owned).into();
+    let mut arguments: Vec<String> = ["serve", "--listen", &listen, "--items", &items].map(str::to_owned).into();
+    if !spec.store.is_empty() {
+        arguments.extend(["--store".to_owned(), spec.store.clone()]);
+    }
     arguments.push("--practice".to_owned());
     // The Personalize wire has the wall that a campaign has.
     arguments.extend(["--campaign-tps".to_owned(), CAMPAIGN_TPS.to_owned()]);
     if let Some(model) = &spec.model {
         arguments.extend(["--model".to_owned(), model.display().to_string()]);
     }
-    let url = format!("http://{listen}");
-    let state = PartState { name: "api".to_owned(), pid: None, url, restarts: 0, ended: None };
-    let mut part = Part { state, arguments, child: None, started: Instant::now(), pause: Duration::ZERO };
+    let mut part = part("api", &listen, arguments);
     part.rename(&spec.home, "api");
     part
 }

@@ -4,12 +4,15 @@
 
 use std::collections::BTreeMap;
 
+use serin::canary::told as canary;
 use serin::cost::descent::{Descent, PriceUsed};
 use serin::cost::plan::Plan;
 use serin::cost::simulate;
 use serin::cost::step::Step;
 use serin::cost::told::{Ahead, Road, View};
+use serin::judge::interval::{Bucket, Interval, Side};
 use serin::judge::objective::Objective;
+use serin::judge::sequential::{Call, Judge, Terms};
 use serin::load::fold::{Ending, Fold};
 use serin::load::tick::{EndpointTick, GeneratorTick, LoadPlan, StagePlan, Tick};
 use serin::run::event::{Began, Event, Happened};
@@ -226,6 +229,94 @@ pub fn way(day: f64) -> Vec<Event> {
             document: serde_json::to_value(&descent).expect("a document"),
             stopped: false,
         })));
+    }
+    events
+}
+
+/// A made-up canary walk at its second stage, judged by the real judge: `looks` looks in; a bad one fails from there on.
+pub fn walk(looks: u32, bad: bool) -> Vec<Event> {
+    let shares = [0.1, 0.2, 0.5];
+    let stages =
+        shares.map(|share| canary::RoadStage { share, hold_s: 300.0, longest_s: 1800.0, approval: share > 0.4 });
+    let road = canary::Road {
+        target: "local".to_owned(),
+        driver: "the router of the local stack".to_owned(),
+        numbers: "the router of the local stack".to_owned(),
+        stages: stages.to_vec(),
+        guards: ["errors", "p95", "p99"].map(str::to_owned).to_vec(),
+        look_s: 10.0,
+        name: "reports/RUN".to_owned(),
+    };
+    let began = Began {
+        kind: "canary".to_owned(),
+        title: "canary good → local".to_owned(),
+        command: "serin canary walk canary-good".to_owned(),
+        at: "2026-11-23T20:21:00Z".to_owned(),
+        version: "0.1.0".to_owned(),
+        host: "here".to_owned(),
+    };
+    let moment = |at: &str, text: &str, good| {
+        let (at, source) = (format!("2026-11-23T{at}Z"), "canary".to_owned());
+        Event::Happened(Happened { at, source, text: text.to_owned(), good })
+    };
+    let mut events = vec![
+        Event::Began(began),
+        Event::CanaryRoad(Box::new(road)),
+        moment("20:21:00", "stage 1: 10.0 % of the viewers; the walk begins", None),
+        moment(
+            "20:26:10",
+            "stage 2: 20.0 % of the viewers; harm is excluded over 15000 requests of the canary",
+            Some(true),
+        ),
+    ];
+    let mut judge = Judge::new(Terms::default());
+    let mut dice = Dice(7);
+    for look in 0..looks {
+        let t = 10.0 * f64::from(look + 1);
+        let stage = if look < 31 { 1 } else { 2 };
+        let mut side = |scale: f64, fail: f64| {
+            let requests = (450.0 * scale + 40.0 * dice.share()).floor();
+            let errors = (0.001 * requests + dice.share() * 0.9 + fail * requests).floor();
+            let mut latency_ms = Vec::new();
+            let mut left = requests;
+            for (upper, part) in [(20.0, 0.6), (40.0, 0.28), (60.0, 0.07), (90.0, 0.035), (150.0, 0.011)] {
+                let count = (requests * part).floor();
+                left -= count;
+                latency_ms.push(Bucket(upper, count));
+            }
+            latency_ms.push(Bucket(400.0, left));
+            Side { requests, errors, latency_ms, ..Side::default() }
+        };
+        let slices: Vec<Side> = (0..9).map(|_| side(1.0, 0.0)).collect();
+        let fail = if bad && look + 4 > looks { 0.02 } else { 0.0 };
+        let canary = side(f64::from(stage), fail);
+        let baseline = slices.iter().fold(Side::default(), |sum, s| sum.and(s));
+        let requests = (canary.requests, baseline.requests);
+        let interval = Interval {
+            t,
+            stage: Some(stage),
+            canary: Some(canary),
+            baseline: Some(baseline),
+            slices: slices.into_iter().map(Some).collect(),
+        };
+        let judged = judge.look(&interval).expect("time goes on");
+        let back = judged.verdict == Call::Rollback;
+        let view = canary::View {
+            t,
+            stage: stage as usize,
+            phase: if back { "back" } else { "soaking" }.to_owned(),
+            share: if back { 0.0 } else { shares[stage as usize - 1] },
+            read: Some(shares[stage as usize - 1]),
+            seen: Some(0.1 * f64::from(stage) + 0.013),
+            held_s: if stage == 1 { t } else { t - 310.0 },
+            verdict: Some(judged.verdict),
+            reason: judged.reason,
+            evidence: judged.evidence,
+            requests,
+            p99_ms: (Some(150.0 + 4.0 * f64::from(look % 7)), Some(150.0)),
+            frozen: false,
+        };
+        events.push(Event::CanaryView(Box::new(view)));
     }
     events
 }

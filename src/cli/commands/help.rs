@@ -14,16 +14,18 @@ use crate::toml_file::nearest;
 
 const SCHEMAS: &str = include_str!("../topics/schemas.txt");
 const SCENARIOS: &str = include_str!("../topics/scenarios.txt");
+const PLANS: &str = include_str!("../topics/plans.txt");
 const OBJECTIVES: &str = include_str!("../topics/objectives.txt");
 const DESCEND: &str = include_str!("../topics/descend.txt");
 const RULES: &str = include_str!("../topics/rules.txt");
 const WATCHING: &str = include_str!("../topics/watching.txt");
 const EXIT_CODES: &str = include_str!("../topics/exit.txt");
 
-const TOPICS: [(&str, &str); 10] = [
+const TOPICS: [(&str, &str); 11] = [
     ("keys", "the keys of the console"),
     ("schemas", "what --json prints, field by field"),
     ("scenarios", "how a load is written down"),
+    ("plans", "how a canary's stages are written down"),
     ("objectives", "what can be asked of a run"),
     ("descend", "the way down, and how its plan is written"),
     ("rules", "boosts, promotions, caps, freshness, exploration"),
@@ -35,7 +37,7 @@ const TOPICS: [(&str, &str); 10] = [
 
 /// Help on a topic or a command
 ///
-/// Topics: keys, schemas, scenarios, objectives, descend, rules, watching, exit codes, man, completions bash|zsh|fish.
+/// Topics: keys, schemas, scenarios, plans, objectives, descend, rules, watching, exit codes, man, completions bash|zsh|fish.
 #[derive(clap::Args)]
 #[command(after_help = "Example: serin help objectives")]
 pub struct Help {
@@ -52,6 +54,7 @@ impl Help {
             ["keys"] => key_table().into_bytes(),
             ["schemas" | "schema"] => SCHEMAS.into(),
             ["scenarios" | "scenario"] => SCENARIOS.into(),
+            ["plans" | "plan"] => PLANS.into(),
             ["objectives" | "objective"] => OBJECTIVES.into(),
             ["descend"] => DESCEND.into(),
             ["rules" | "rule"] => RULES.into(),

@@ -2,13 +2,17 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::cli::exit::Exit;
 use crate::cli::session::Session;
 use crate::run::error::RunError;
+use crate::run::jobs;
 use crate::serve::faults;
-use crate::serve::stack::{self, StackSpec};
+use crate::serve::router::{self, Setup};
+use crate::serve::stack::{self, CanarySpec, StackSpec};
 use crate::serve::supervisor;
+use crate::stats::units::{parse_duration, parse_share};
 
 /// The whole local stack: up, down, status; break and mend it to practise
 ///
@@ -33,6 +37,15 @@ enum Act {
     Break(Break),
     /// Mend what was broken on purpose: one fault, or all of them
     Mend { fault: Option<String> },
+    /// Let simulated viewers live on both versions, and write what they did as an experiment reads it
+    ///
+    /// Each viewer opens the strip on some evenings, asks the API through the router, and plays the first programme that is
+    /// to their taste. How long that takes is what the answer took and what they looked at; how much they watch follows
+    /// their habit. `serin experiment` reads the file.
+    Live(Live),
+    /// Split viewers between two versions of the API (started by `up --canary`)
+    #[command(hide = true)]
+    Route(Route),
     /// Hold the parts (started by `up`)
     #[command(hide = true)]
     Supervise { spec: PathBuf },
@@ -55,6 +68,18 @@ struct Up {
     /// How many API processes share the address
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=16))]
     replicas: u16,
+    /// Run a second version of the API beside the first, and a router that splits viewers between the two
+    #[arg(long)]
+    canary: bool,
+    /// The second version's lists: embedded:PATH
+    #[arg(long, value_name = "STORE", requires = "canary")]
+    canary_store: Option<String>,
+    /// The second version's model
+    #[arg(long, value_name = "DIR", requires = "canary")]
+    canary_model: Option<PathBuf>,
+    /// What viewers are dealt by; another salt deals them anew
+    #[arg(long, value_name = "TEXT", default_value = "local", requires = "canary")]
+    salt: String,
 }
 
 #[derive(clap::Args)]
@@ -68,6 +93,67 @@ struct Break {
     /// Show the faults there are
     #[arg(long, conflicts_with_all = ["fault", "at"])]
     list: bool,
+}
+
+#[derive(clap::Args)]
+#[command(
+    after_help = "Example: serin stack up --canary && serin stack live --out exposures.csv && serin experiment exposures.csv"
+)]
+struct Live {
+    /// The file that is written
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
+    viewers: u32,
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=365))]
+    days: u32,
+    /// How many of the viewers get the second version
+    #[arg(long, default_value = "50%")]
+    share: String,
+    /// The same seed gives the same viewers
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+}
+
+impl Live {
+    fn run(self, session: &Session) -> Result<Exit, RunError> {
+        let share = parse_share(&self.share).map_err(RunError::misuse)?.0;
+        let (viewers, days) = (self.viewers as usize, self.days as usize);
+        session.headless(Box::new(jobs::live::Live { out: self.out, viewers, days, share, seed: self.seed }), None)
+    }
+}
+
+#[derive(clap::Args)]
+struct Route {
+    #[arg(long)]
+    listen: SocketAddr,
+    #[arg(long)]
+    baseline: SocketAddr,
+    #[arg(long)]
+    canary: SocketAddr,
+    #[arg(long)]
+    salt: String,
+    #[arg(long)]
+    state: Option<PathBuf>,
+    #[arg(long, value_parser = parse_duration)]
+    mute_after: Option<Duration>,
+}
+
+impl Route {
+    fn run(self, session: &Session) -> Result<Exit, RunError> {
+        let secret = std::env::var("SERIN_JWT_SECRET").ok().filter(|s| !s.is_empty());
+        let secret = secret.ok_or_else(|| RunError::misuse("SERIN_JWT_SECRET is not set"))?;
+        let setup = Setup {
+            listen: self.listen,
+            baseline: self.baseline,
+            canary: self.canary,
+            salt: self.salt,
+            state: self.state,
+            mute_after: self.mute_after,
+        };
+        router::run(setup, secret.as_bytes(), &session.stop)?;
+        Ok(Exit::Go)
+    }
 }
 
 impl Stack {
@@ -84,6 +170,8 @@ impl Stack {
             Act::Status => status(session),
             Act::Break(asked) => asked.run(session),
             Act::Mend { fault } => mend(session, fault.as_deref()),
+            Act::Live(live) => live.run(session),
+            Act::Route(route) => route.run(session),
             Act::Supervise { spec } => supervisor::run(&spec).map(|()| Exit::Go).map_err(RunError::from),
         }
     }
@@ -108,6 +196,15 @@ impl Up {
             listen: self.listen,
             replicas: self.replicas,
             attached: false,
+            canary: if self.canary {
+                Some(CanarySpec {
+                    store: self.canary_store,
+                    model: self.canary_model.map(absolute).transpose()?,
+                    ..CanarySpec::same(&self.salt).map_err(RunError::cannot_tell)?
+                })
+            } else {
+                None
+            },
         };
         if !spec.items.is_file() {
             let cause = format!("there is no catalogue at {}", spec.items.display());

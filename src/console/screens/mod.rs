@@ -1,5 +1,6 @@
 //! The kinds of screens, one a file.
 
+pub mod canary;
 pub mod cost;
 pub mod help;
 pub mod incident;

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::cost::aws::{Aws, CLOUDWATCH};
 use crate::cost::knob::Look;
+use crate::serve::aws::{Aws, CLOUDWATCH};
 
 /// The last minutes are not whole yet.
 const LATE_S: i64 = 120;

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::cloudwatch::Metrics;
-use crate::cost::aws::{Aws, AwsError, DYNAMODB};
 use crate::cost::decrease;
 use crate::cost::knob::{Knob, KnobError, Look};
+use crate::serve::aws::{Aws, AwsError, DYNAMODB};
 
 /// An update of a table takes minutes.
 const PATIENCE: Duration = Duration::from_secs(600);

@@ -8,9 +8,9 @@ pub mod metered;
 pub mod personalize;
 pub mod replicas;
 
-use super::aws::Aws;
 use super::knob::{Knob, KnobError};
 use super::plan::{KnobKind, Plan};
+use crate::serve::aws::Aws;
 
 pub fn open(plan: &Plan) -> Result<Box<dyn Knob>, KnobError> {
     let per_request = plan.unit.units_a_request();

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::cloudwatch::Metrics;
-use crate::cost::aws::{Aws, AwsError, PERSONALIZE};
 use crate::cost::knob::{Knob, KnobError, Look};
+use crate::serve::aws::{Aws, AwsError, PERSONALIZE};
 
 /// An update of a campaign takes a quarter of an hour and more.
 const PATIENCE: Duration = Duration::from_secs(1_800);

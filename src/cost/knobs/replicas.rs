@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::cost::aws::cause;
 use crate::cost::knob::{Knob, KnobError, Look};
 use crate::cost::plan::Cluster;
+use crate::serve::aws::cause;
 
 const PATIENCE: Duration = Duration::from_secs(180);
 const ANSWER: Duration = Duration::from_secs(10);

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::canary::simulate::{self, Outcome, STAGES};
+use crate::canary::simulate::{self, Outcome, Target, Way};
 use crate::run::error::RunError;
 use crate::run::event::Event;
 use crate::run::job::{Desk, Job};
@@ -17,8 +17,7 @@ pub struct Simulate {
     /// Requests a second of a tenth of the viewers.
     pub rate: f64,
     pub errors: f64,
-    /// Tenths of the viewers in each stage.
-    pub groups: [usize; STAGES],
+    pub way: Way,
     /// Also the evenings on which the judge is known to be weak.
     pub weak: bool,
     /// Only kinds whose name contains this.
@@ -45,8 +44,10 @@ impl Job for Simulate {
             return Err(RunError::misuse("no kind of evening has such a name").hint(known.join("; ")));
         }
         let mut outcomes = Vec::new();
+        // Targets were set for this traffic only.
+        let held = (self.rate - 50.0).abs() < 1e-9 && (self.errors - 0.001).abs() < 1e-12;
         for (i, kind) in kinds.iter().enumerate() {
-            let Some(outcome) = simulate::walk_many(kind, self.groups, self.walks, self.seed, &desk.stop) else {
+            let Some(outcome) = simulate::walk_many(kind, self.way, self.walks, self.seed, &desk.stop) else {
                 break;
             };
             desk.tell(Event::Progress(Progress {
@@ -57,7 +58,8 @@ impl Job for Simulate {
                 left_s: None,
                 note: kind.name.to_owned(),
             }));
-            outcomes.push(outcome);
+            let target = held.then(|| Target::of(kind.name)).flatten();
+            outcomes.push(outcome.held_to(target));
         }
         if outcomes.is_empty() {
             return Err(RunError::Stopped);
@@ -72,7 +74,8 @@ impl Job for Simulate {
                 "seed": self.seed,
                 "rate": self.rate,
                 "errors": self.errors,
-                "shares": self.groups.map(|g| g as f64 / 10.0),
+                "shares": self.way.groups.map(|g| g as f64 / 10.0),
+                "warm_up_s": self.way.warm_up_s,
                 "kinds": outcomes,
             }),
             lines: lines(&outcomes),
@@ -83,25 +86,40 @@ impl Job for Simulate {
 
 fn lines(outcomes: &[Outcome]) -> Vec<String> {
     let minutes = |s: Option<f64>| s.map_or("-".to_owned(), |s| format!("{:.1} min", s / 60.0));
-    let mut lines = vec![format!("{:58} {:>11} {:>9} {:>11}", "healthy walks", "rolled back", "go in 30'", "go after")];
+    let [back, go, after, target] = ["rolled back", "go in 30'", "go after", "target"];
+    let mut lines = vec![format!("{:58} {back:>11} {go:>9} {after:>9}  {target}", "healthy walks")];
     for o in outcomes.iter().filter(|o| o.healthy) {
         let (back, go) = (Share(o.share).to_string(), Share(o.go).to_string());
-        lines.push(format!("{:58} {back:>11} {go:>9} {:>11}", o.kind, minutes(o.go_median_s)));
+        lines.push(format!("{:58} {back:>11} {go:>9} {:>9}  {}", o.kind, minutes(o.go_median_s), target_of(o)));
     }
     let titles = ["within", "found", "after", "90 % after", "harmed", "wrong go"];
     let [within, found, after, p90, harmed, wrong] = titles;
     lines.push(String::new());
-    lines.push(format!("{:42} {within:>7} {found:>7} {after:>9} {p90:>10} {harmed:>8} {wrong:>9}", "harmed walks"));
+    lines.push(format!(
+        "{:42} {within:>7} {found:>7} {after:>9} {p90:>10} {harmed:>8} {wrong:>9}  {target}",
+        "harmed walks"
+    ));
     for o in outcomes.iter().filter(|o| !o.healthy) {
         let (found, wrong) = (Share(o.share).to_string(), Share(o.go).to_string());
         let harmed = o.harmed.map_or("-".to_owned(), |h| format!("{h:.0}"));
         let within = format!("{:.0}'", o.horizon_s / 60.0);
         lines.push(format!(
-            "{:42} {within:>7} {found:>7} {:>9} {:>10} {harmed:>8} {wrong:>9}",
+            "{:42} {within:>7} {found:>7} {:>9} {:>10} {harmed:>8} {wrong:>9}  {}",
             o.kind,
             minutes(o.median_s),
-            minutes(o.p90_s)
+            minutes(o.p90_s),
+            target_of(o)
         ));
     }
     lines
+}
+
+fn target_of(o: &Outcome) -> String {
+    let Some((target, met)) = o.target.zip(o.met) else { return String::new() };
+    let asked = match target {
+        Target::RolledBackAtMost(most) => format!("at most {}", Share(most)),
+        Target::FoundAtLeast(least) => format!("at least {}", Share(least)),
+        Target::MedianWithin(s) => format!("half within {s:.0} s"),
+    };
+    format!("{} {asked}", if met { "✓" } else { "✗" })
 }

@@ -17,8 +17,10 @@ use crate::lock::{Lock, LockError};
 use crate::run::error::RunError;
 use crate::run::event::{Event, Happened};
 use crate::run::job::{Desk, Job};
+use crate::run::jobs::canary_local;
 use crate::run::past;
 use crate::run::summary::Summary;
+use crate::serve::stack;
 use crate::stats::units::{Share, clock};
 
 pub const SCHEMA: &str = "serin.canary-walk/1";
@@ -56,7 +58,9 @@ impl Job for CanaryWalk {
     fn run(self: Box<Self>, desk: &Desk) -> Result<Summary, RunError> {
         let meeting = Meeting::of(&desk.home, &self.plan.target);
         let _lock = lock(&meeting, &self.plan.target, desk)?;
-        if let Some(last) = meeting.last()
+        // A stack of a walk's own ends with it: nobody is left in that canary.
+        let gone = self.plan.driver == "local" && stack::running(&desk.home)?.is_none();
+        if let Some(last) = meeting.last().filter(|_| !gone)
             && let Some(past) = Past::of(&last.read()?).filter(Past::is_open)
         {
             let name = last.folder.display();
@@ -71,9 +75,11 @@ impl Job for CanaryWalk {
             plan: self.text.clone(),
             name: self.name.clone(),
         };
-        drive::journal(&place)?(&began)?;
+        // Pointed to before its first record: whoever is killed in between has set nothing and left nothing to find.
         meeting.point(&place).map_err(|e| RunError::cannot_tell(format!("{}: {e}", desk.home.display())))?;
-        walk(&self.plan, &self.title(), &place, (None, 0), desk)
+        drive::journal(&place)?(&began)?;
+        let world = world(&self.plan, desk)?;
+        walk(&self.plan, &self.title(), &place, (None, 0), world.as_ref(), desk)
     }
 }
 
@@ -102,7 +108,10 @@ impl Job for CanaryResume {
             let ending = Ending { verdict: Verdict::No, reason, rolled_back: true };
             past.step = PastStep::Back { stage: past.step.stage(), ending };
         }
-        let mut summary = walk(&self.plan, &self.title(), &self.place, (Some(past), heard), desk)?;
+        // Nobody needs a stack that is raised only to be at zero.
+        let world = if self.back { None } else { world(&self.plan, desk)? };
+        let (plan, title) = (&self.plan, self.title());
+        let mut summary = walk(plan, &title, &self.place, (Some(past), heard), world.as_ref(), desk)?;
         if self.back && summary.document["rolled_back"] == true {
             // What was asked for is done: that is no failure.
             summary.verdict = None;
@@ -134,11 +143,17 @@ fn lock(meeting: &Meeting, target: &str, desk: &Desk) -> Result<Lock, RunError> 
     })
 }
 
+/// What the walk stands on, where that is not the user's own.
+fn world(plan: &Plan, desk: &Desk) -> Result<Option<canary_local::World>, RunError> {
+    (plan.driver == "local").then(|| canary_local::raise(plan, desk)).transpose()
+}
+
 fn walk(
     plan: &Plan,
     title: &str,
     place: &Place,
     (past, heard): (Option<Past>, usize),
+    world: Option<&canary_local::World>,
     desk: &Desk,
 ) -> Result<Summary, RunError> {
     let name = place.folder.display().to_string();
@@ -152,8 +167,8 @@ fn walk(
     };
     let drive = Drive {
         plan,
-        driver: drivers::open(plan)?,
-        source: sources::open(plan)?,
+        driver: drivers::open(plan, &desk.home)?,
+        source: sources::open(plan, &desk.home, world.and_then(|w| w.sent.clone()))?,
         write: drive::journal(place)?,
         wishes: Box::new(|| place.asked()),
         heard,

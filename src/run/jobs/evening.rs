@@ -26,7 +26,7 @@ use crate::run::error::RunError;
 use crate::run::event::Event;
 use crate::run::job::{Desk, Job};
 use crate::run::summary::Summary;
-use crate::serve::stack::{self, StackHandle, StackSpec};
+use crate::serve::stack::{self, CanarySpec, StackHandle, StackSpec};
 use crate::serve::store::StoreAt;
 use crate::serve::{catalogue, secret};
 
@@ -70,7 +70,7 @@ impl Job for Evening {
             make(&self.platform, desk)?;
         }
         desk.tell(Event::phase("starting the stack"));
-        let up = start(&self.platform, desk)?;
+        let up = start_with(&self.platform, None, desk)?;
         desk.say(format!("the stack is up at {}", up.state.api_url));
         desk.tell(Event::phase("playing the evening"));
         let load = play(&load(&up.state.api_url, &desk.home)?, desk);
@@ -153,18 +153,30 @@ fn part(job: impl Job + 'static, desk: &Desk) -> Result<(), RunError> {
     if desk.stop.requested() { Err(RunError::Stopped) } else { Ok(()) }
 }
 
-/// Starts the local stack on a platform.
+/// Starts the local stack on a platform; it ends with this process.
 pub fn start(platform: &Path, desk: &Desk) -> Result<StackHandle, RunError> {
+    start_with(platform, None, desk)
+}
+
+/// Starts the stack of a platform, perhaps with a second version; it ends with this process.
+pub fn start_with(platform: &Path, canary: Option<CanarySpec>, desk: &Desk) -> Result<StackHandle, RunError> {
     let spec = StackSpec {
         home: desk.home.clone(),
         items: platform.join("items.catalogue"),
         store: format!("embedded:{}", platform.join("store").display()),
         model: Some(platform.join("model")),
-        listen: free_address().map_err(|e| RunError::cannot_tell(format!("no port is free on 127.0.0.1: {e}")))?,
+        // A walk's stack is its own: it never meets another one at the usual place.
+        listen: if canary.is_some() { any_address() } else { free_address() }
+            .map_err(|e| RunError::cannot_tell(format!("no port is free on 127.0.0.1: {e}")))?,
         replicas: 1,
         attached: true,
+        canary,
     };
     Ok(stack::up(&spec)?)
+}
+
+fn any_address() -> std::io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
 fn free_address() -> std::io::Result<SocketAddr> {

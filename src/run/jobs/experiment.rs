@@ -94,7 +94,7 @@ fn lines(findings: &Findings, metric: &str) -> Vec<String> {
     for s in findings.segments.iter().take(10) {
         let change = s.relative.map_or(format!("{:+.4}", s.difference), |r| format!("{:+.2} %", r * 100.0));
         lines.push(format!(
-            "{} = {}: {change} in {} viewers, p = {:.3} corrected",
+            "{} = {}: {change} in {} viewers, p = {:.2e} corrected",
             s.segment,
             s.value,
             grouped(s.viewers),

@@ -1,5 +1,6 @@
 //! The kinds of jobs, one a file.
 
+pub mod canary_local;
 pub mod canary_simulate;
 pub mod canary_walk;
 pub mod check;
@@ -12,6 +13,7 @@ pub mod eye;
 pub mod gate;
 pub mod import;
 pub mod limit;
+pub mod live;
 pub mod load;
 pub mod merge;
 pub mod model_work;

@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::canary::series;
 use crate::cli::exit::Exit;
 use crate::cli::session::Session;
+use crate::judge::second::{self, Answer, Opinion, Second};
 use crate::judge::sequential::{Call, Look, Terms};
 use crate::judge::verdict::Verdict;
 use crate::run::error::RunError;
@@ -29,6 +30,9 @@ pub struct Judge {
     /// Judge by the guards of this plan, instead of errors, p95 and p99
     #[arg(long, value_name = "PLAN.toml")]
     plan: Option<PathBuf>,
+    /// Tell also what a Mann-Whitney judge, as Kayenta has it, would say of each guard; it never decides
+    #[arg(long)]
+    second_opinion: bool,
 }
 
 impl Judge {
@@ -47,9 +51,13 @@ impl Judge {
             Some(plan) => super::plan::read(plan)?.terms(),
             None => Terms::default(),
         };
+        let mut second = self.second_opinion.then(|| Second::new(&terms.guards));
         let mut looks = Vec::new();
         let each_line = !session.global.json && !session.global.quiet;
-        let last = series::judge(&name, from, terms, |look| {
+        let last = series::judge(&name, from, terms, |look, interval| {
+            if let Some((second, interval)) = second.as_mut().zip(interval) {
+                second.hear(interval);
+            }
             if session.global.json {
                 looks.push(look.clone());
             } else if each_line {
@@ -59,6 +67,7 @@ impl Judge {
         });
         let last = last.map_err(RunError::misuse)?;
         let (verdict, reason) = conclusion(last.as_ref());
+        let opinions = second.map(|s| s.opinions());
         if session.global.json {
             let document = json!({
                 "schema": "serin.canary-judge/1",
@@ -66,10 +75,15 @@ impl Judge {
                 "reason": reason,
                 "intervals": looks.len(),
                 "lines": looks,
+                "second_opinion": opinions.as_ref().map(|o| json!({"score": second::score(o), "guards": o})),
             });
             let _ = writeln!(io::stdout(), "{document}");
         } else if session.global.quiet {
             let _ = writeln!(io::stdout(), "{}: {reason}", verdict.sign());
+        }
+        if let Some(opinions) = opinions.filter(|_| each_line) {
+            // Beside the lines that are the document, never among them.
+            opinions.iter().for_each(|o| eprintln!("second opinion: {}", worded(o)));
         }
         Ok(match verdict {
             Verdict::Go => Exit::Go,
@@ -88,6 +102,25 @@ fn line(look: &Look) -> String {
     }
     let line = Line { t: look.t, verdict: look.verdict, reason: &look.reason };
     serde_json::to_string(&line).unwrap_or_default()
+}
+
+fn worded(o: &Opinion) -> String {
+    let few = if o.intervals < second::WANTED {
+        format!(", fewer than the {} it wants", second::WANTED)
+    } else {
+        String::new()
+    };
+    let answer = match o.answer {
+        Answer::Pass => "passes",
+        Answer::High => "is high",
+        Answer::Low => "is low",
+        Answer::NoData => "has no data",
+    };
+    let shift = match (o.shift, o.low, o.high) {
+        (Some(shift), Some(low), Some(high)) => format!(", shifted by {shift:.4} ({low:.4} to {high:.4})"),
+        _ => String::new(),
+    };
+    format!("{} {answer}{shift}, {} intervals{few}", o.guard, o.intervals)
 }
 
 fn conclusion(last: Option<&Look>) -> (Verdict, String) {

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::canary::record::{Past, PastStep, Place};
 use crate::canary::walk::Wish;
+use crate::cli::commands::console::show;
 use crate::cli::exit::Exit;
 use crate::cli::session::Session;
 use crate::run::error::RunError;
@@ -79,7 +80,7 @@ impl Resume {
             return Err(RunError::misuse(format!("that walk has ended: {}", ending.reason))
                 .hint("`serin canary walk PLAN.toml` begins a new one"));
         }
-        session.headless(job(place, past, false)?, self.out.as_deref())
+        show(session, job(place, past, false)?, self.out.as_deref())
     }
 }
 

@@ -1,10 +1,13 @@
 //! `serin canary simulate`: its flags, as a job.
 
+use std::time::Duration;
+
+use crate::canary::simulate::Way;
 use crate::cli::exit::Exit;
 use crate::cli::session::Session;
 use crate::run::error::RunError;
 use crate::run::jobs::canary_simulate;
-use crate::stats::units::parse_share;
+use crate::stats::units::{parse_duration, parse_share};
 
 /// Walk made-up evenings: false roll backs, harm found, time to roll back, requests harmed
 #[derive(clap::Args)]
@@ -25,6 +28,9 @@ pub struct Simulate {
     /// Keep the canary at 10 % in all stages, instead of 10, 20, .. 50 %
     #[arg(long)]
     flat: bool,
+    /// Listen to the baseline alone for so long before each walk
+    #[arg(long, default_value = "0s", value_parser = parse_duration)]
+    warm_up: Duration,
     /// Walk also the evenings on which the judge is known to be weak
     #[arg(long)]
     weak: bool,
@@ -47,7 +53,10 @@ impl Simulate {
             seed: self.seed,
             rate: self.rate,
             errors,
-            groups: if self.flat { [1; 5] } else { [1, 2, 3, 4, 5] },
+            way: Way {
+                groups: if self.flat { [1; 5] } else { [1, 2, 3, 4, 5] },
+                warm_up_s: self.warm_up.as_secs_f64(),
+            },
             weak: self.weak,
             kind: self.kind,
         };

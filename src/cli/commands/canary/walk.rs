@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::cli::commands::console::show;
 use crate::cli::exit::Exit;
 use crate::cli::session::Session;
 use crate::run::error::RunError;
@@ -12,9 +13,9 @@ use crate::run::jobs::canary_walk::CanaryWalk;
 /// Each act is written to a journal first: a walk that was killed goes on with `serin canary resume`. The exit code is 0
 /// when it was walked out, 1 when it was rolled back, 3 when nothing could be told and the share was held.
 #[derive(clap::Args)]
-#[command(after_help = "Example: serin canary walk plan.toml --json   (a plan with driver = \"command\")")]
+#[command(after_help = "Example: serin canary walk canary-good --json")]
 pub struct Walk {
-    /// A plan whose driver is `command`: your own program sets the share
+    /// A plan: a file, or one that is built in (canary-good, canary-errors, canary-slow, canary-empty, canary-blind)
     #[arg(value_name = "PLAN.toml")]
     plan: PathBuf,
     /// Walk this target instead of the plan's
@@ -35,13 +36,6 @@ impl Walk {
         if let Some(lack) = plan.wiring.lacks(&plan.driver) {
             return Err(RunError::misuse(format!("{name}: {lack}")));
         }
-        if plan.driver != "command" {
-            return Err(RunError::misuse(format!(
-                "{name}: the driver `{}` cannot be walked yet, nothing was changed",
-                plan.driver
-            ))
-            .hint("driver = \"command\" walks any proxy: your program is told the share and tells it back"));
-        }
-        session.headless(Box::new(CanaryWalk { plan, text, name }), self.out.as_deref())
+        show(session, Box::new(CanaryWalk { plan, text, name }), self.out.as_deref())
     }
 }

@@ -1,4 +1,4 @@
-//! Plain signed JSON calls to AWS, or to a server that speaks like it: keys, region, endpoint, and a few patient tries.
+//! Plain signed calls to AWS, or to a server that speaks like it: keys, region, endpoint, and a few patient tries.
 //!
 //! One small client for every service that is asked seldom: an SDK each would double the first build for a dozen calls.
 
@@ -33,6 +33,9 @@ pub const CLOUDWATCH: Service =
     Service { host: "monitoring", name: "monitoring", target: "GraniteServiceVersion20100801", json: "1.0" };
 pub const PRICING: Service =
     Service { host: "api.pricing", name: "pricing", target: "AWSPriceListService", json: "1.1" };
+
+/// Load balancers, which speak the Query protocol only.
+pub const ELB: Service = Service { host: "elasticloadbalancing", name: "elasticloadbalancing", target: "", json: "" };
 
 #[derive(Debug, thiserror::Error)]
 pub enum AwsError {
@@ -92,11 +95,40 @@ impl Aws {
 
     /// Asks for one action; what is only busy is asked again.
     pub fn call(&mut self, service: &Service, action: &str, body: &Value) -> Result<Value, AwsError> {
+        let content = format!("application/x-amz-json-{}", service.json);
+        let target = format!("{}.{action}", service.target);
+        let headers = [("content-type", content), ("x-amz-target", target)];
+        self.patiently(|aws| {
+            let (status, text, url) = aws.once(service, &headers, body.to_string().into_bytes())?;
+            json_answer(action, status, &text, url)
+        })
+    }
+
+    /// Asks for one action of a service that still speaks the Query protocol: a form in, XML out.
+    pub fn query(
+        &mut self,
+        service: &Service,
+        action: &str,
+        version: &str,
+        fields: &[(String, String)],
+    ) -> Result<String, AwsError> {
+        let mut form = format!("Action={action}&Version={version}");
+        for (name, value) in fields {
+            form.push_str(&format!("&{name}={}", encoded(value)));
+        }
+        let headers = [("content-type", "application/x-www-form-urlencoded".to_owned())];
+        self.patiently(|aws| {
+            let (status, text, url) = aws.once(service, &headers, form.clone().into_bytes())?;
+            xml_answer(action, status, text, url)
+        })
+    }
+
+    fn patiently<T>(&mut self, ask: impl Fn(&Self) -> Result<T, AwsError>) -> Result<T, AwsError> {
         self.refresh()?;
         let mut tried = 0;
         loop {
             tried += 1;
-            let answer = self.once(service, action, body);
+            let answer = ask(self);
             let again = match &answer {
                 Err(AwsError::Refused { kind, .. }) => {
                     kind.contains("Throttling")
@@ -113,20 +145,20 @@ impl Aws {
         }
     }
 
-    fn once(&self, service: &Service, action: &str, body: &Value) -> Result<Value, AwsError> {
+    /// One signed POST; returns the status, the answer's text, and the address.
+    fn once(
+        &self,
+        service: &Service,
+        headers: &[(&str, String)],
+        body: Vec<u8>,
+    ) -> Result<(u16, String, String), AwsError> {
         let url = match &self.endpoint {
             Some(endpoint) => format!("{endpoint}/"),
             None => format!("https://{}.{}.amazonaws.com/", service.host, self.region),
         };
-        let unreachable = |why: String| AwsError::Unreachable { at: url.clone(), why };
         let host = url.split("://").nth(1).and_then(|r| r.split('/').next()).unwrap_or_default().to_owned();
-        let body = body.to_string().into_bytes();
-        let headers = [
-            ("content-type", format!("application/x-amz-json-{}", service.json)),
-            ("host", host),
-            ("x-amz-target", format!("{}.{action}", service.target)),
-        ]
-        .map(|(n, v)| (n.to_owned(), v));
+        let mut headers: Vec<(String, String)> = headers.iter().map(|(n, v)| ((*n).to_owned(), v.clone())).collect();
+        headers.push(("host".to_owned(), host));
         let keys = self.keys.as_ref().ok_or_else(|| AwsError::Keys("none".to_owned()))?;
         let signer = Signer {
             key: &keys.key,
@@ -142,29 +174,13 @@ impl Aws {
         for (name, value) in headers.iter().filter(|(n, _)| n != "host").chain(&made) {
             request = request.header(name, value);
         }
-        let (status, text) = self
-            .runtime
-            .block_on(async {
-                let answer = request.body(body).send().await?;
-                Ok((answer.status().as_u16(), answer.text().await?))
-            })
-            .map_err(|e: reqwest::Error| unreachable(cause(&e)))?;
-        let odd = |why: String| AwsError::Odd { action: action.to_owned(), why };
-        let answer: Value = serde_json::from_str(&text).map_err(|e| match status {
-            200..=299 => odd(e.to_string()),
-            _ => unreachable(format!("status {status}: {}", text.chars().take(120).collect::<String>())),
-        })?;
-        if (200..=299).contains(&status) {
-            return Ok(answer);
-        }
-        let text = |key: &str| answer.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let kind = text("__type");
-        let message = [text("message"), text("Message")].concat();
-        Err(AwsError::Refused {
-            action: action.to_owned(),
-            kind: kind.rsplit('#').next().unwrap_or(&kind).to_owned(),
-            message: if message.is_empty() { format!("status {status}") } else { message },
-        })
+        let heard = self.runtime.block_on(async {
+            let answer = request.body(body).send().await?;
+            Ok((answer.status().as_u16(), answer.text().await?))
+        });
+        let unreachable = |e: reqwest::Error| AwsError::Unreachable { at: url.clone(), why: cause(&e) };
+        let (status, text) = heard.map_err(unreachable)?;
+        Ok((status, text, url))
     }
 
     fn refresh(&mut self) -> Result<(), AwsError> {
@@ -193,6 +209,54 @@ fn of_environment() -> Option<Keys> {
     let set = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
     let (key, secret) = set("AWS_ACCESS_KEY_ID").zip(set("AWS_SECRET_ACCESS_KEY"))?;
     Some(Keys { key, secret, session: set("AWS_SESSION_TOKEN"), until: None })
+}
+
+fn json_answer(action: &str, status: u16, text: &str, url: String) -> Result<Value, AwsError> {
+    let good = (200..=299).contains(&status);
+    let answer: Value = serde_json::from_str(text).map_err(|e| {
+        if good { AwsError::Odd { action: action.to_owned(), why: e.to_string() } } else { strange(status, text, url) }
+    })?;
+    if good {
+        return Ok(answer);
+    }
+    let text = |key: &str| answer.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let message = [text("message"), text("Message")].concat();
+    Err(refused(action, status, &text("__type"), message))
+}
+
+fn xml_answer(action: &str, status: u16, text: String, url: String) -> Result<String, AwsError> {
+    if (200..=299).contains(&status) {
+        return Ok(text);
+    }
+    let part = |name: &str| {
+        let rest = text.split_once(&format!("<{name}>"))?.1;
+        Some(rest.split_once(&format!("</{name}>"))?.0.trim().to_owned())
+    };
+    match part("Code") {
+        Some(kind) => Err(refused(action, status, &kind, part("Message").unwrap_or_default())),
+        None => Err(strange(status, &text, url)),
+    }
+}
+
+fn refused(action: &str, status: u16, kind: &str, message: String) -> AwsError {
+    AwsError::Refused {
+        action: action.to_owned(),
+        kind: kind.rsplit('#').next().unwrap_or(kind).to_owned(),
+        message: if message.is_empty() { format!("status {status}") } else { message },
+    }
+}
+
+/// An answer that no such service gives.
+fn strange(status: u16, text: &str, at: String) -> AwsError {
+    AwsError::Unreachable { at, why: format!("status {status}: {}", text.chars().take(120).collect::<String>()) }
+}
+
+fn encoded(text: &str) -> String {
+    let one = |b: u8| match b {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => (b as char).to_string(),
+        b => format!("%{b:02X}"),
+    };
+    text.bytes().map(one).collect()
 }
 
 /// Keys from a profile, a sign-on or the machine's role.
