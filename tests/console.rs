@@ -200,6 +200,18 @@ fn a_way_down_under_way_and_at_its_end() {
 }
 
 #[test]
+fn a_model_in_training_and_one_that_is_judged() {
+    for (name, whole) in [("model_training", false), ("model", true)] {
+        let mut model = shown(LOOK, &recorded::training(whole));
+        press(&mut model, KeyCode::Char('5'));
+        snapshots(name, &model.app);
+        for size in [(0, 0), (20, 4), (76, 18), (140, 50)] {
+            draw(&model.app, size.0, size.1);
+        }
+    }
+}
+
+#[test]
 fn wishes_for_a_way_down_ask_before_they_change_anything() {
     let heard = |wish| Effect::CostWish("reports/RUN/wishes.jsonl".into(), wish);
     let mut way = shown(LOOK, &recorded::way(6.5));

@@ -120,6 +120,28 @@ fn the_first_throttle_is_answered_within_ten_seconds() {
 }
 
 #[test]
+fn errors_over_their_objective_are_stepped_back_from_and_the_floor_is_remembered() {
+    let place = Place::new("1h", "echo $SERIN_CAPACITY > capacity");
+    place.put("capacity", "200\n");
+    let plan = std::fs::read_to_string(place.path("plan.toml")).expect("text");
+    place.put("plan.toml", &plan.replace("start = 900", "start = 200\nerrors = \"1%\"\nbroken = \"2s\""));
+    place.put("look", "{\"reads_per_second\": 40, \"throttled\": 0, \"errors\": 0.05}");
+    let child = place.start();
+    let began = Instant::now();
+    while place.capacity() == 200 && began.elapsed() < Duration::from_secs(50) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(place.capacity(), 220, "up by a tenth once they have lasted");
+    interrupt(&child);
+    let (code, seen, err) = end(child);
+    assert_eq!((code, seen["floor"]["capacity"].as_u64()), (130, Some(200)), "{err}");
+    assert!(
+        seen["floor"]["reason"].as_str().is_some_and(|r| r.contains("of the requests failed, over 1.00 %")),
+        "{seen}"
+    );
+}
+
+#[test]
 fn killed_in_the_middle_of_an_act_it_goes_on_from_what_is_really_set() {
     let place = Place::new("1s", "echo $SERIN_CAPACITY > capacity; [ -f slow ] && sleep 2; true");
     place.put("slow", "");

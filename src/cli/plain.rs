@@ -76,7 +76,7 @@ impl Plain {
             Event::CanaryRoad(road) => self.line(&canary_road(road)),
             Event::CanaryView(view) => self.canary(view),
             // Its beginning is said as something that happened.
-            Event::CostStep(_) | Event::CostRoad(_) => {}
+            Event::CostStep(_) | Event::CostRoad(_) | Event::Part { .. } => {}
             Event::CostView(view) => self.cost(view),
             Event::Ended(_) => self.done(),
         }

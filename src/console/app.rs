@@ -19,6 +19,7 @@ use super::screens::cost::{self, Cost};
 use super::screens::help;
 use super::screens::incident::Incident;
 use super::screens::load::{Load, verdict_lines};
+use super::screens::model::Model;
 use super::screens::overview::Overview;
 use super::screens::runs::Runs;
 use super::theme::Tone;
@@ -52,6 +53,7 @@ pub struct App {
     overview: Overview,
     load: Load,
     cost: Cost,
+    model: Model,
     incident: Incident,
     canary: Canary,
     runs: Runs,
@@ -92,6 +94,7 @@ impl App {
             overview: Overview,
             load: Load::default(),
             cost: Cost,
+            model: Model,
             incident: Incident::default(),
             canary: Canary,
             runs: Runs::default(),
@@ -188,6 +191,7 @@ impl App {
             Name::Overview => &mut self.overview,
             Name::Load => &mut self.load,
             Name::Cost => &mut self.cost,
+            Name::Model => &mut self.model,
             Name::Incident => &mut self.incident,
             Name::Canary => &mut self.canary,
             Name::Runs => &mut self.runs,
@@ -201,6 +205,7 @@ impl App {
         let shown = |name: &Name| match name {
             Name::Load => story.load.is_some() || self.load.is_open(),
             Name::Cost => story.cost.is_some(),
+            Name::Model => !story.model.is_empty(),
             Name::Incident => self.world.seen.is_some() || self.world.checked.is_some(),
             Name::Canary => story.canary.is_some(),
             Name::Overview | Name::Runs => true,
@@ -372,6 +377,7 @@ impl App {
                 Name::Overview => self.overview.draw(frame, middle, &self.world),
                 Name::Load => self.load.draw(frame, middle, &self.world),
                 Name::Cost => self.cost.draw(frame, middle, &self.world),
+                Name::Model => self.model.draw(frame, middle, &self.world),
                 Name::Incident => self.incident.draw(frame, middle, &self.world),
                 Name::Canary => self.canary.draw(frame, middle, &self.world),
                 Name::Runs => self.runs.draw(frame, middle, &self.world),

@@ -24,18 +24,21 @@ pub enum Name {
     Load,
     Canary,
     Cost,
+    Model,
     Incident,
     Runs,
 }
 
 impl Name {
-    pub const ALL: [Self; 6] = [Self::Overview, Self::Load, Self::Canary, Self::Cost, Self::Incident, Self::Runs];
+    pub const ALL: [Self; 7] =
+        [Self::Overview, Self::Load, Self::Canary, Self::Cost, Self::Model, Self::Incident, Self::Runs];
 
     pub fn word(self) -> &'static str {
         match self {
             Self::Overview => "Overview",
             Self::Load => "Load",
             Self::Cost => "Cost",
+            Self::Model => "Model",
             Self::Incident => "Incident",
             Self::Canary => "Canary",
             Self::Runs => "Runs",

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::demand::Demand;
 use super::descend::{Floor, Order, Planner};
 use super::error::CostError;
-use super::knob::{Knob, KnobError, Rhythm, nap};
+use super::knob::{Knob, KnobError, Look, Rhythm, nap};
 use super::ledger::Ledger;
 use super::plan::Plan;
 use super::simulate::{Walk, units_of};
@@ -18,6 +18,7 @@ use super::told::{self, View, Wish};
 use crate::journal::{self, Journal};
 use crate::judge::verdict::Verdict;
 use crate::lock::Lock;
+use crate::stats::units::Share;
 use crate::stop::Stop;
 
 /// Between two tries of a step up.
@@ -418,7 +419,7 @@ impl Way<'_> {
         self.ledger.saw(rate, look.throttled, look.p99_ms);
         self.breach(look.throttled, last, now);
         let before = (self.planner.capacity(), self.planner.incidents());
-        let order = self.planner.guard(now, rate, look.throttled).or_else(|| self.over(now, look.p99_ms));
+        let order = self.planner.guard(now, rate, look.throttled).or_else(|| self.over(now, &look));
         let mut order = order.or_else(|| self.wished(now));
         if order.as_ref().is_some_and(|o| o.verdict == StepVerdict::Up) {
             self.proving = None;
@@ -585,18 +586,24 @@ impl Way<'_> {
         Ok(())
     }
 
-    fn over(&mut self, now: f64, p99_ms: Option<f64>) -> Option<Order> {
-        let limit = self.plan.p99_ms?;
-        let Some(p99) = p99_ms.filter(|p| *p > limit) else {
+    /// An objective beside throttles that has been missed for long enough; a look that cannot tell changes nothing.
+    fn over(&mut self, now: f64, look: &Look) -> Option<Order> {
+        let missed = |seen: Option<f64>, limit: Option<f64>| seen.zip(limit).filter(|(seen, limit)| seen > limit);
+        let p99 = missed(look.p99_ms, self.plan.p99_ms)
+            .map(|(p99, limit)| format!("p99 of {p99:.0} ms was over {limit:.0} ms"));
+        let errors = missed(look.errors, self.plan.errors);
+        let errors =
+            errors.map(|(share, limit)| format!("{} of the requests failed, over {}", Share(share), Share(limit)));
+        let Some(what) = p99.or(errors) else {
             self.over_since = None;
             return None;
         };
-        let long = self.rhythm.broken_s;
+        let long = self.rhythm.broken_s.unwrap_or(self.plan.broken_s);
         if now - *self.over_since.get_or_insert(now) < long {
             return None;
         }
         self.over_since = None;
-        self.planner.objective_broke(now, &format!("p99 of {p99:.0} ms was over {limit:.0} ms for {long:.0} s"))
+        self.planner.objective_broke(now, &format!("{what} for {long:.0} s"))
     }
 
     /// Turns the knob from `from`: the intent is on the disk first, and what is read back afterwards counts.

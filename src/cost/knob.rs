@@ -12,6 +12,8 @@ pub struct Look {
     /// Requests that were throttled since the last look.
     pub throttled: f64,
     pub p99_ms: Option<f64>,
+    /// Share of the requests that failed otherwise; `None` where nobody counts it.
+    pub errors: Option<f64>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -41,15 +43,15 @@ pub struct Rhythm {
     pub read: Duration,
     /// Demand is kept in the journal in pieces of so many seconds.
     pub piece_s: f64,
-    /// A p99 over its objective for so many seconds is broken.
-    pub broken_s: f64,
+    /// An objective missed for so many seconds is broken, where that is not as the plan says.
+    pub broken_s: Option<f64>,
     /// When its time is over, where that is known: then it is walked to its end, also when nothing is left to do.
     pub until: Option<f64>,
 }
 
 impl Default for Rhythm {
     fn default() -> Self {
-        Self { read: Duration::from_secs(10), piece_s: 60.0, broken_s: 30.0, until: None }
+        Self { read: Duration::from_secs(10), piece_s: 60.0, broken_s: None, until: None }
     }
 }
 

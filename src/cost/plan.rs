@@ -114,6 +114,8 @@ struct Descend {
     per_unit: Option<f64>,
     usd_per_unit_hour: Option<f64>,
     p99_ms: Option<f64>,
+    errors: Option<String>,
+    broken: Option<String>,
 }
 
 fn one() -> u64 {
@@ -194,6 +196,10 @@ pub struct Plan {
     pub region: Option<String>,
     pub usd_per_unit_hour: Option<f64>,
     pub p99_ms: Option<f64>,
+    /// The share of requests that may fail.
+    pub errors: Option<f64>,
+    /// An objective that is missed for so many seconds is broken.
+    pub broken_s: f64,
     pub peaks: Vec<Peak>,
     pub command: Option<Command>,
     /// The table whose throughput is turned; without one the local stack's.
@@ -282,6 +288,8 @@ impl Plan {
             region: d.region,
             usd_per_unit_hour: d.usd_per_unit_hour,
             p99_ms: d.p99_ms,
+            errors: share("errors", &d.errors)?,
+            broken_s: time("broken", &d.broken, 30.0, 1.0)?,
             peaks: file.peak.iter().map(|p| peak(p, &unit)).collect::<Result<_, _>>().map_err(&bad)?,
             unit,
             command: file.command,

@@ -36,6 +36,10 @@ pub enum Event {
     CanaryRoad(Box<Road>),
     /// Where it stands, a look each.
     CanaryView(Box<View>),
+    /// A part of the job has its summary: the document that its own command would print.
+    Part {
+        document: serde_json::Value,
+    },
     /// The last record: the job has its summary.
     Ended(Box<Summary>),
 }

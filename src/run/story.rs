@@ -32,8 +32,46 @@ pub struct Story {
     pub load: Option<LoadStory>,
     pub cost: Option<CostStory>,
     pub canary: Option<Walked>,
+    pub model: ModelStory,
     /// `None` while it runs, and for ever when it was killed.
     pub ended: Option<Summary>,
+}
+
+/// What the run tells of its model: the documents of its parts, as they come.
+#[derive(Clone, Debug, Default)]
+pub struct ModelStory {
+    /// After each iteration.
+    pub losses: Vec<f64>,
+    pub trained: Option<Value>,
+    pub evaluated: Option<Value>,
+    pub published: Option<Value>,
+}
+
+impl ModelStory {
+    pub fn is_empty(&self) -> bool {
+        self.losses.is_empty() && [&self.trained, &self.evaluated, &self.published].iter().all(|d| d.is_none())
+    }
+
+    fn part(&mut self, document: &Value) {
+        let place = match document["schema"].as_str() {
+            Some("serin.train/1") => &mut self.trained,
+            Some("serin.evaluate/1") => &mut self.evaluated,
+            Some("serin.publish/1") => &mut self.published,
+            _ => return,
+        };
+        *place = Some(document.clone());
+        if let Some(losses) = document["loss"].as_array() {
+            self.losses = losses.iter().filter_map(Value::as_f64).collect();
+        }
+    }
+
+    fn progress(&mut self, told: &Progress) {
+        let whole = told.task == "training" && told.done.fract() == 0.0;
+        let loss = told.note.strip_prefix("loss ").and_then(|l| l.parse().ok());
+        if let Some(loss) = loss.filter(|_| whole && self.losses.len() < MOST) {
+            self.losses.push(loss);
+        }
+    }
 }
 
 /// A way down as far as it has come.
@@ -74,10 +112,13 @@ impl Story {
         match event {
             Event::Began(began) => self.began = Some(began.clone()),
             Event::Phase { name } => self.phases.push(name.clone()),
-            Event::Progress(progress) => match self.tasks.iter_mut().find(|t| t.task == progress.task) {
-                Some(task) => task.clone_from(progress),
-                None => self.tasks.push(progress.clone()),
-            },
+            Event::Progress(progress) => {
+                self.model.progress(progress);
+                match self.tasks.iter_mut().find(|t| t.task == progress.task) {
+                    Some(task) => task.clone_from(progress),
+                    None => self.tasks.push(progress.clone()),
+                }
+            }
             Event::Said { text } => keep(&mut self.said, text.clone()),
             Event::Happened(happened) => keep(&mut self.happened, happened.clone()),
             Event::LoadPlan(plan) => self.load = Some(LoadStory::new(plan)),
@@ -91,7 +132,11 @@ impl Story {
                     canary.hear(view);
                 }
             }
-            Event::Ended(summary) => self.ended = Some((**summary).clone()),
+            Event::Part { document } => self.model.part(document),
+            Event::Ended(summary) => {
+                self.model.part(&summary.document);
+                self.ended = Some((**summary).clone());
+            }
         }
     }
 

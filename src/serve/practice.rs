@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::limiter::{BURST_S, Limiter};
 
-/// `seconds;units` of a played read.
+/// `seconds;units` of a played read: so many units at that moment. With `;seconds` more it stands for what flowed evenly
+/// in so many seconds up to then.
 pub const PLAYED: &str = "x-serin-played";
 /// What a table is provisioned with where nobody set another capacity: the most that an account gives one table.
 const PROVISIONED: f64 = 40_000.0;
@@ -27,6 +28,9 @@ pub struct Table {
     pub reads: u64,
     pub units: f64,
     pub throttled: u64,
+    /// Units of the throttled reads that did not pass; of a played flow, only what was too much.
+    #[serde(default)]
+    pub refused: f64,
 }
 
 #[derive(Debug)]
@@ -87,23 +91,32 @@ impl Practice {
             provisioned.1 += UNITS;
             return provisioned.0.take(UNITS, now);
         };
-        let (at, units) = match (table.played, headers.get(PLAYED).and_then(|v| moment(v.to_str().ok()?))) {
+        let (at, units, seconds) = match (table.played, headers.get(PLAYED).and_then(|v| moment(v.to_str().ok()?))) {
             (true, Some(played)) => played,
             (true, None) => return true,
-            (false, _) => (now, UNITS),
+            (false, _) => (now, UNITS, None),
         };
-        let passes = limiter.take(units, at);
+        let refused = match seconds {
+            Some(seconds) => limiter.flow(units / seconds, at),
+            None if limiter.take(units, at) => 0.0,
+            None => units,
+        };
+        let passes = refused <= 0.0;
         table.reads += 1;
         table.units += units;
+        table.refused += refused;
         table.throttled += u64::from(!passes);
         passes
     }
 }
 
-fn moment(text: &str) -> Option<(f64, f64)> {
-    let (at, units) = text.split_once(';')?;
+fn moment(text: &str) -> Option<(f64, f64, Option<f64>)> {
+    let (at, rest) = text.split_once(';')?;
     let number = |t: &str| t.parse::<f64>().ok().filter(|v| v.is_finite() && *v >= 0.0);
-    Some((number(at)?, number(units)?))
+    match rest.split_once(';') {
+        Some((units, seconds)) => Some((number(at)?, number(units)?, Some(number(seconds).filter(|s| *s > 0.0)?))),
+        None => Some((number(at)?, number(rest)?, None)),
+    }
 }
 
 #[cfg(test)]
@@ -126,6 +139,19 @@ mod tests {
     }
 
     #[test]
+    fn what_flowed_is_taken_as_it_flowed_whatever_it_is_cut_into() {
+        let practice = Practice::default();
+        practice.set(100.0, None, true, 1_000.0);
+        // Below capacity a full bucket stays full, however late it is charged.
+        assert!(practice.read(&header("1060;5400;60"), 0.0));
+        // 130 a second drains 30 a second of the 30,000 that are kept: a thousand seconds, and what comes in ten more is
+        // too much by 300.
+        assert!(practice.read(&header("2060;130000;1000"), 0.0));
+        assert!(!practice.read(&header("2070;1300;10"), 0.0));
+        assert!((practice.table().refused - 300.0).abs() < 1e-6, "{:?}", practice.table());
+    }
+
+    #[test]
     fn a_played_table_knows_only_played_time() {
         let practice = Practice::default();
         practice.set(100.0, None, true, 1_000.0);
@@ -137,7 +163,7 @@ mod tests {
         assert!(practice.read(&header("1160;5000"), 8.0));
         let table = practice.table();
         assert_eq!((table.capacity, table.reads, table.throttled, table.units), (Some(50.0), 4, 1, 41_001.0));
-        for bad in ["", "1", "x;1", "1;-1", "nan;1"] {
+        for bad in ["", "1", "x;1", "1;-1", "nan;1", "1;1;0", "1;1;x", "1;1;1;1"] {
             assert!(moment(bad).is_none(), "{bad}");
         }
     }

@@ -320,3 +320,55 @@ pub fn walk(looks: u32, bad: bool) -> Vec<Event> {
     }
     events
 }
+
+/// A training under way and, where `whole`, judged and published.
+pub fn training(whole: bool) -> Vec<Event> {
+    let mut events = vec![Event::Began(Began {
+        kind: "evening".to_owned(),
+        title: "short evening → local".to_owned(),
+        command: "serin".to_owned(),
+        at: "2026-11-23T20:25:00Z".to_owned(),
+        version: "0.1.0".to_owned(),
+        host: "box".to_owned(),
+    })];
+    let losses = [1.284e6, 9.31e5, 8.02e5, 7.44e5, 7.15e5, 7.01e5, 6.93e5, 6.89e5, 6.87e5, 6.86e5];
+    for (i, loss) in losses.iter().enumerate().take(if whole { 10 } else { 6 }) {
+        events.push(Event::Progress(Progress {
+            task: "training".to_owned(),
+            done: i as f64 + 1.0,
+            total: Some(10.0),
+            unit: "iterations".to_owned(),
+            left_s: Some(9.0 - i as f64),
+            note: format!("loss {loss:.4e}"),
+        }));
+    }
+    if whole {
+        let places = |shares: [f64; 5]| {
+            let bounds = [(1, Some(1)), (2, Some(3)), (4, Some(10)), (11, Some(20)), (21, None)];
+            let rows = bounds.iter().zip(shares);
+            rows.map(|((from, to), share)| serde_json::json!({"from": from, "to": to, "users": 1, "share": share}))
+                .collect::<Vec<_>>()
+        };
+        let metrics = |ndcg: f64, shares| {
+            serde_json::json!({"users": 18_204, "ndcg": ndcg, "recall": ndcg * 2.2, "hit_rate": ndcg * 2.2, "mrr": ndcg * 0.7,
+                "coverage": if ndcg > 0.1 { 0.81 } else { 0.01 }, "places": places(shares)})
+        };
+        for document in [
+            serde_json::json!({"schema": "serin.train/1", "id": "als-5d1e", "users": 19_001, "items": 2_000,
+                "interactions": 571_334, "rank": 64, "regularization": 0.08, "alpha": 24.0, "convention": "spark",
+                "iterations": 10, "loss": losses, "seconds_total": 3.41, "seconds_per_iteration": 0.22, "peak_rss_mb": 143.0}),
+            {
+                let mut found = metrics(0.214, [0.148, 0.151, 0.203, 0.111, 0.387]);
+                found["schema"] = "serin.evaluate/1".into();
+                found["model"] = "als-5d1e".into();
+                found["k"] = 20.into();
+                found["popular"] = metrics(0.0934, [0.05, 0.06, 0.10, 0.10, 0.69]);
+                found
+            },
+            serde_json::json!({"schema": "serin.publish/1", "model": "als-5d1e", "lists": 18_990, "seconds": 1.7}),
+        ] {
+            events.push(Event::Part { document });
+        }
+    }
+    events
+}

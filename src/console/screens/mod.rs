@@ -5,6 +5,7 @@ pub mod cost;
 pub mod help;
 pub mod incident;
 pub mod load;
+pub mod model;
 pub mod overview;
 pub mod runs;
 pub mod stack;

@@ -42,7 +42,7 @@ impl Metrics {
         // The newest whole minute is at least two minutes old; ten are too many to call it now.
         let units = self.units.filter(|_| now - self.counted <= BACK_S);
         let units = units.ok_or_else(|| format!("CloudWatch has no {} of the last ten minutes", self.used))?;
-        Ok(Look { units, throttled, p99_ms: None })
+        Ok(Look { units, throttled, p99_ms: None, errors: None })
     }
 
     fn question(&self, from: i64, to: i64) -> Value {

@@ -24,6 +24,7 @@ struct Printed {
     writes_per_second: Option<f64>,
     throttled: f64,
     p99_ms: Option<f64>,
+    errors: Option<f64>,
 }
 
 impl Programs {
@@ -60,10 +61,15 @@ impl Knob for Programs {
         };
         let rate = rate.ok_or_else(|| bad(format!("printed no {key}")))?;
         let whole = |v: f64| v.is_finite() && v >= 0.0;
-        if !whole(rate) || !whole(printed.throttled) || printed.p99_ms.is_some_and(|p| !whole(p)) {
+        let others = [printed.p99_ms, printed.errors];
+        if !whole(rate) || !whole(printed.throttled) || others.into_iter().flatten().any(|v| !whole(v)) {
             return Err(bad(format!("printed a number below 0: {}", out.trim())));
         }
-        Ok(Look { units: rate * self.per_request, throttled: printed.throttled, p99_ms: printed.p99_ms })
+        if printed.errors.is_some_and(|share| share > 1.0) {
+            return Err(bad(format!("printed {:?} as the share of errors; it is from 0 to 1", printed.errors)));
+        }
+        let Printed { throttled, p99_ms, errors, .. } = printed;
+        Ok(Look { units: rate * self.per_request, throttled, p99_ms, errors })
     }
 }
 

@@ -66,6 +66,8 @@ pub struct Local {
     seen: Seen,
     recent: VecDeque<f64>,
     asked: u64,
+    /// What the table had refused when it was asked last.
+    refused: f64,
 }
 
 #[derive(Debug, Default)]
@@ -73,7 +75,11 @@ struct Seen {
     seconds: f64,
     units: f64,
     throttled: f64,
+    answers: u64,
+    errors: u64,
     failed: Option<String>,
+    /// Whether the stack has to be asked how much of what was throttled did not pass.
+    some: bool,
 }
 
 /// What the stack says of its table.
@@ -81,6 +87,9 @@ struct Seen {
 struct Table {
     capacity: Option<f64>,
     played: bool,
+    /// Units that did not pass since the table was set up.
+    #[serde(default)]
+    refused: f64,
 }
 
 /// One answer: how long it took, and whether its read was throttled.
@@ -116,6 +125,7 @@ impl Local {
             seen: Seen::default(),
             recent: VecDeque::new(),
             asked: 0,
+            refused: 0.0,
         };
         if new.place.replicas.is_none() {
             // What another play left behind is no capacity of this one.
@@ -200,15 +210,17 @@ impl Local {
         let each = reads * seconds / many.max(1) as f64;
         let (from, token) = (self.at, self.token()?);
         let (client, asked) = (&self.client, self.asked);
+        // A table takes what flowed in this piece; a replica one second of it.
+        let flow =
+            if self.place.replicas.is_some() { String::new() } else { format!(";{:.3}", seconds / many.max(1) as f64) };
         let answers: Vec<Answer> = self.runtime.block_on(async {
             let mut all = JoinSet::new();
             for (i, url) in to.iter().enumerate() {
-                // At the end of what it stands for: by then the bucket has got what that time gives.
                 let moment = from + (i as f64 + 1.0) / many as f64 * seconds;
                 // Every viewer comes, in no order that a cache could like.
                 let viewer = (asked + i as u64).wrapping_mul(7_919) % VIEWERS;
                 let request = client.get(format!("{url}/v1/recommendations/u{viewer}?limit=20")).bearer_auth(&token);
-                all.spawn(answer(request.header(PLAYED, format!("{moment:.3};{units:.3}"))));
+                all.spawn(answer(request.header(PLAYED, format!("{moment:.3};{units:.3}{flow}"))));
             }
             all.join_all().await
         });
@@ -220,10 +232,15 @@ impl Local {
             match answer {
                 Ok((ms, throttled)) => {
                     self.seen.throttled += if throttled { each } else { 0.0 };
+                    self.seen.some |= throttled;
                     self.recent.push_back(ms);
                 }
-                Err(why) => self.seen.failed = Some(why),
+                Err(why) => {
+                    self.seen.errors += 1;
+                    self.seen.failed = Some(why);
+                }
             }
+            self.seen.answers += 1;
         }
         while self.recent.len() > RECENT.0 {
             self.recent.pop_front();
@@ -268,7 +285,7 @@ impl Knob for Local {
     fn rhythm(&self) -> Rhythm {
         // An hour of the journal is a fraction of a second of the clock.
         let until = self.demand.samples.last().map(|s| s.until);
-        Rhythm { read: Duration::from_secs(1), piece_s: 6.0 * 3_600.0, broken_s: 6.0 * 3_600.0, until }
+        Rhythm { read: Duration::from_secs(1), piece_s: 6.0 * 3_600.0, broken_s: Some(6.0 * 3_600.0), until }
     }
 
     fn now(&self) -> f64 {
@@ -312,11 +329,18 @@ impl Knob for Local {
         if let Some(from) = self.gap.take() {
             return Err(KnobError::Gap(format!("nothing is known from {} to {}", shown(from), shown(self.at))));
         }
-        let seen = std::mem::take(&mut self.seen);
-        if let Some(why) = seen.failed {
+        let mut seen = std::mem::take(&mut self.seen);
+        if seen.some && self.place.replicas.is_none() {
+            let table = self.table(&self.place.url.clone(), reqwest::Method::GET, "")?;
+            seen.throttled = (table.refused - self.refused).max(0.0) / self.per_request;
+            self.refused = table.refused;
+        }
+        if let Some(why) = seen.failed.filter(|_| seen.errors == seen.answers) {
             return Err(self.failed(why));
         }
-        Ok(Look { units: seen.units / seen.seconds.max(1e-9), throttled: seen.throttled, p99_ms: self.p99_ms() })
+        let errors = (seen.answers > 0).then(|| seen.errors as f64 / seen.answers as f64);
+        let units = seen.units / seen.seconds.max(1e-9);
+        Ok(Look { units, throttled: seen.throttled, p99_ms: self.p99_ms(), errors })
     }
 }
 

@@ -50,13 +50,14 @@ impl Metered {
 
 /// What went through between two looks; `None` when an instance started anew in between.
 fn between(before: &[Sample], after: &[Sample], seconds: f64, per_request: f64) -> Option<Look> {
-    let (mut requests, mut throttled) = (0.0, 0.0);
+    let (mut requests, mut throttled, mut errors) = (0.0, 0.0, 0.0);
     let mut buckets: BTreeMap<u64, f64> = BTreeMap::new();
     for now in after {
         let was = before.iter().find(|s| s.instance == now.instance)?;
         let grown = |signal| Some(now.get(signal)? - was.get(signal).unwrap_or(0.0)).filter(|d| *d >= 0.0);
         requests += grown(Signal::Requests)?;
         throttled += grown(Signal::Throttled).unwrap_or(0.0) + grown(Signal::StoreThrottled).unwrap_or(0.0);
+        errors += grown(Signal::Errors).unwrap_or(0.0);
         let empty = Vec::new();
         let old = was.timings.get(&Timing::Request).unwrap_or(&empty);
         for (bound, count) in now.timings.get(&Timing::Request).into_iter().flatten() {
@@ -67,7 +68,8 @@ fn between(before: &[Sample], after: &[Sample], seconds: f64, per_request: f64) 
     let total = buckets.values().copied().fold(0.0, f64::max);
     let p99 = buckets.iter().find(|(_, count)| total > 0.0 && **count >= 0.99 * total);
     let p99_ms = p99.map(|(bound, _)| f64::from_bits(*bound) * 1_000.0);
-    Some(Look { units: requests / seconds * per_request, throttled, p99_ms })
+    let errors = (requests > 0.0).then(|| errors / requests);
+    Some(Look { units: requests / seconds * per_request, throttled, p99_ms, errors })
 }
 
 impl Knob for Metered {

@@ -12,6 +12,7 @@ use super::load::{play, summarise};
 use super::publish::PublishJob;
 use super::synth::Synth;
 use super::train::Train;
+use crate::journal::{self, Journal};
 use crate::load::dress::Tokens;
 use crate::load::engine::Spec;
 use crate::load::library;
@@ -30,6 +31,8 @@ use crate::serve::stack::{self, CanarySpec, StackHandle, StackSpec};
 use crate::serve::store::StoreAt;
 use crate::serve::{catalogue, secret};
 
+/// The documents of the parts that made the platform, in its folder.
+const PARTS: &str = "parts.jsonl";
 /// The scenario that is played.
 pub const SCENARIO: &str = "evening-short";
 
@@ -66,9 +69,7 @@ impl Job for Evening {
     }
 
     fn run(self: Box<Self>, desk: &Desk) -> Result<Summary, RunError> {
-        if !self.platform.is_dir() {
-            make(&self.platform, desk)?;
-        }
+        open(&self.platform, desk)?;
         desk.tell(Event::phase("starting the stack"));
         let up = start_with(&self.platform, None, desk)?;
         desk.say(format!("the stack is up at {}", up.state.api_url));
@@ -84,10 +85,19 @@ impl Job for Evening {
 /// Returns the folder of the demo platform, made now if this is its first use.
 pub fn ready(desk: &Desk) -> Result<PathBuf, RunError> {
     let platform = desk.home.join("demo");
-    if !platform.is_dir() {
-        make(&platform, desk)?;
-    }
+    open(&platform, desk)?;
     Ok(platform)
+}
+
+/// Makes the platform where there is none, else tells how it was made.
+fn open(platform: &Path, desk: &Desk) -> Result<(), RunError> {
+    if !platform.is_dir() {
+        return make(platform, desk);
+    }
+    for document in journal::read(&platform.join(PARTS)).unwrap_or_default() {
+        desk.tell(Event::Part { document });
+    }
+    Ok(())
 }
 
 /// Makes the platform beside its place and moves it there whole.
@@ -105,17 +115,17 @@ fn make(place: &Path, desk: &Desk) -> Result<(), RunError> {
 fn fill(place: &Path, desk: &Desk) -> Result<(), RunError> {
     let (data, model) = (place.join("data"), place.join("model"));
     desk.tell(Event::phase("making a demo platform"));
-    part(Synth { out: data.clone(), size: SIZE, threads: 0 }, desk)?;
+    part(Synth { out: data.clone(), size: SIZE, threads: 0 }, place, desk)?;
     desk.tell(Event::phase("training the model"));
-    part(Train { source: source(&data), ask: ask(), out: model.clone(), threads: 0 }, desk)?;
+    part(Train { source: source(&data), ask: ask(), out: model.clone(), threads: 0 }, place, desk)?;
     desk.tell(Event::phase("evaluating it"));
     let heldout = data.join("heldout.csv");
-    part(Evaluate { model: model.clone(), heldout, k: 20, threads: 0 }, desk)?;
+    part(Evaluate { model: model.clone(), heldout, k: 20, threads: 0 }, place, desk)?;
     desk.tell(Event::phase("publishing its lists"));
     let items = place.join("items.catalogue");
     let now = jiff::Timestamp::now().as_second();
     catalogue::build(&data.join("items.csv"), &items, now)?;
-    part(PublishJob { top: TOP, ..PublishJob::new(model, items, StoreAt::Embedded(place.join("store"))) }, desk)
+    part(PublishJob { top: TOP, ..PublishJob::new(model, items, StoreAt::Embedded(place.join("store"))) }, place, desk)
 }
 
 fn source(data: &Path) -> Source {
@@ -146,9 +156,14 @@ fn ask() -> Ask {
     }
 }
 
-/// Runs a part and says what came of it.
-fn part(job: impl Job + 'static, desk: &Desk) -> Result<(), RunError> {
+/// Runs a part, says what came of it, and keeps its document with the platform for later runs to tell of.
+fn part(job: impl Job + 'static, place: &Path, desk: &Desk) -> Result<(), RunError> {
     let summary = Box::new(job).run(desk)?;
+    let kept = Journal::open(&place.join(PARTS)).and_then(|mut parts| parts.append(&summary.document));
+    if let Err(e) = kept {
+        desk.say(format!("{}: {e}", place.join(PARTS).display()));
+    }
+    desk.tell(Event::Part { document: summary.document });
     summary.lines.into_iter().for_each(|line| desk.say(line));
     if desk.stop.requested() { Err(RunError::Stopped) } else { Ok(()) }
 }
