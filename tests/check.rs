@@ -315,8 +315,8 @@ fn clocks_that_are_minutes_apart_are_a_finding() {
 #[test]
 fn deploys_are_told_as_what_changed_and_who_cannot_tell_is_a_blind_spot() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
-    let more = format!("deploys = \"deploys.log\"\ndeploys_command = \"exit 3\"\n");
-    let dir = target(&format!("http://{}", serve(healthy(""))), &more);
+    let more = "deploys = \"deploys.log\"\ndeploys_command = \"exit 3\"\n";
+    let dir = target(&format!("http://{}", serve(healthy(""))), more);
     std::fs::write(dir.path().join("deploys.log"), format!("{} api 4.2 went out\n", now - 60)).expect("written");
     let ran = serin(dir.path(), &["check", "--target", "api", "--json"]);
     let document = document(&ran);
