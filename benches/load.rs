@@ -1,4 +1,5 @@
-//! The closed loop against nginx, beside wrk, hey and oha where they are installed: requests a second, and the ratios.
+//! The engine against nginx, beside wrk, hey and oha where they are installed: requests a second of the closed loop; how
+//! exactly a schedule is kept; CPU and memory at 10,000/s.
 //!
 //! `cargo bench --bench load`; every generator is pinned to core 0 and nginx to core 1, three rounds in turns, medians.
 //! `SERIN_BENCH_SECONDS` (5) sets the length of one measurement, `SERIN_OHA` names oha where it is not in the PATH.
@@ -49,8 +50,79 @@ fn main() {
             None => println!("{name:6} not measured: it is not installed"),
         }
     }
+    schedules(own_program(), &url, &lasts, &runs);
+    beside_oha(own_program(), &oha, &url, &lasts, &runs);
     drop(target);
     let _ = fs::remove_dir_all(&folder);
+}
+
+fn own_program() -> &'static str {
+    env!("CARGO_BIN_EXE_serin")
+}
+
+fn open<'a>(url: &'a str, rate: &'a str, lasts: &'a str, runs: &'a str) -> [&'a str; 10] {
+    ["load", "--url", url, "--rate", rate, "--duration", lasts, "--json", "--out", runs]
+}
+
+/// Asked against sent, and how late the generator was.
+fn schedules(program: &str, url: &str, lasts: &str, runs: &str) {
+    for rate in ["500", "2000", "10000", "30000"] {
+        let mut late = Vec::new();
+        let mut off = Vec::new();
+        for _ in 0..ROUNDS {
+            let text = measure(program, &open(url, rate, lasts, runs)).unwrap_or_default();
+            let Ok(d) = serde_json::from_str::<Value>(&text) else { continue };
+            late.extend(d["generator"]["late_p99_ms"].as_f64());
+            let (asked, sent) = (d["rate"]["asked"].as_f64(), d["rate"]["sent"].as_f64());
+            off.extend(asked.zip(sent).map(|(asked, sent)| (sent / asked - 1.0).abs() * 100.0));
+        }
+        let told = median(&mut late).zip(median(&mut off));
+        match told {
+            Some((late, off)) => println!("asked {rate:>6}/s: sent within {off:.3} %, late {late:.3} ms at p99"),
+            None => println!("asked {rate:>6}/s: not measured"),
+        }
+    }
+}
+
+/// CPU and memory of both at 10,000/s.
+fn beside_oha(program: &str, oha: &str, url: &str, lasts: &str, runs: &str) {
+    let theirs = ["-c", CONNECTIONS, "-q", "10000", "-z", lasts, "--no-tui", url];
+    let mut seen = [Vec::new(), Vec::new(), Vec::new(), Vec::new()];
+    for _ in 0..ROUNDS {
+        let pairs = [(program, &open(url, "10000", lasts, runs)[..]), (oha, &theirs[..])];
+        for (at, (program, arguments)) in pairs.into_iter().enumerate() {
+            if let Some((cpu, memory)) = spent(program, arguments) {
+                seen[at].push(cpu);
+                seen[at + 2].push(memory);
+            }
+        }
+    }
+    let [a, b, c, d] = seen.each_mut().map(|values| median(values));
+    match (a.zip(b), c.zip(d)) {
+        (Some((cpu, their_cpu)), Some((memory, their_memory))) => println!(
+            "10,000/s: serin {cpu:.2} s of CPU and {memory:.0} MB, oha {their_cpu:.2} s and {their_memory:.0} MB: {:.2} x its CPU, {:.2} x its memory",
+            cpu / their_cpu,
+            memory / their_memory
+        ),
+        _ => println!("10,000/s beside oha: not measured: it is not installed"),
+    }
+}
+
+/// Runs a generator; returns the seconds of CPU that it used, and the most megabytes that it held.
+fn spent(program: &str, arguments: &[&str]) -> Option<(f64, f64)> {
+    let mut command = Command::new("taskset");
+    command.args(["-c", "0", program]).args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
+    let child = command.spawn().ok()?;
+    let mut status = 0;
+    // SAFETY: waits for a child of this process that nobody else waits for; both out-values live through the call.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        (libc::wait4(child.id() as libc::pid_t, &raw mut status, 0, &raw mut usage) > 0).then_some(usage)?
+    };
+    let seconds = |t: libc::timeval| t.tv_sec as f64 + t.tv_usec as f64 / 1e6;
+    let cpu = seconds(usage.ru_utime) + seconds(usage.ru_stime);
+    // 127: taskset found no such program.
+    (libc::WEXITSTATUS(status) != 127).then_some((cpu, usage.ru_maxrss as f64 / 1024.0))
 }
 
 /// An nginx of one worker in the foreground; ended with its worker when dropped.

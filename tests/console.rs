@@ -25,7 +25,8 @@ const SIZES: [(u16, u16); 3] = [(100, 30), (80, 24), (60, 16)];
 struct Shown {
     app: App,
     begin: Instant,
-    _reports: tempfile::TempDir,
+    /// Where past runs lie.
+    reports: tempfile::TempDir,
 }
 
 /// An app that has heard some of a recorded run, at a fixed time.
@@ -39,7 +40,7 @@ fn shown(look: Look, events: &[Event]) -> Shown {
     if matches!(events.last(), Some(Event::Ended(_))) {
         app.ended(None);
     }
-    Shown { app, begin, _reports: reports }
+    Shown { app, begin, reports }
 }
 
 fn press(shown: &mut Shown, code: KeyCode) -> Effect {
@@ -318,4 +319,47 @@ fn a_frozen_picture_stands_still_while_the_run_goes_on() {
     assert_eq!(heat(&before), heat(&after));
     press(&mut load, KeyCode::Char(' '));
     assert_ne!(heat(&before), heat(&picture(&draw(&load.app, 100, 30))));
+}
+
+/// The glyphs alone, row by row.
+fn glyphs(app: &App) -> String {
+    let buffer = draw(app, 110, 34);
+    let row = |y| (0..buffer.area.width).map(|x| buffer[(x, y)].symbol()).collect::<String>() + "\n";
+    (0..buffer.area.height).map(row).collect()
+}
+
+#[test]
+fn past_runs_are_looked_into_and_compared() {
+    let events = recorded::evening(60, false);
+    let mut run = shown(LOOK, &events);
+    for (name, missed) in [("2026-11-22-a", false), ("2026-11-23-b", true)] {
+        let folder = run.reports.path().join(name);
+        std::fs::create_dir_all(&folder).expect("made");
+        let kept = recorded::evening(60, missed);
+        let mut journal = serin::run::journal::RunJournal::create(&folder).expect("a journal");
+        kept.chunks(10).for_each(|part| journal.append(part).expect("appended"));
+        if let Some(Event::Ended(summary)) = kept.last() {
+            let text = serde_json::to_vec(&summary.document).expect("a document");
+            std::fs::write(folder.join("summary.json"), text).expect("written");
+        }
+    }
+    // From any screen to Runs, which is the last one.
+    press(&mut run, KeyCode::BackTab);
+    while !glyphs(&run.app).contains("2 of 2") {
+        press(&mut run, KeyCode::BackTab);
+    }
+    assert!(glyphs(&run.app).contains("p99 of the last 2"), "{}", glyphs(&run.app));
+    press(&mut run, KeyCode::Char('o'));
+    assert_eq!(press(&mut run, KeyCode::Enter), Effect::Nothing);
+    let looked = glyphs(&run.app);
+    assert!(looked.contains("esc back") && looked.contains("objectives"), "{looked}");
+    // What has ended cannot be stopped.
+    assert_eq!(press(&mut run, KeyCode::Char('s')), Effect::Nothing);
+    press(&mut run, KeyCode::Esc);
+    for key in [KeyCode::Char(' '), KeyCode::Down, KeyCode::Char(' '), KeyCode::Char('c')] {
+        press(&mut run, key);
+    }
+    let compared = glyphs(&run.app);
+    assert!(compared.contains("two runs side by side") && compared.contains("p99: "), "{compared}");
+    assert!(["slower", "faster", "same", "cannot tell"].iter().any(|word| compared.contains(word)), "{compared}");
 }
