@@ -215,7 +215,7 @@ pub struct Plan {
     /// A program that ends with 0 while there is no incident.
     pub incident: Option<Vec<String>>,
     pub local: Played,
-    /// Whether the plan has a [local] table.
+    /// Whether the plan has a `[local]` table.
     pub plays: bool,
 }
 
