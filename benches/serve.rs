@@ -333,11 +333,21 @@ fn start(folder: &Path, program: &str, arguments: &[&str], port: u16) -> Option<
         if running.0.try_wait().ok()?.is_some() {
             return None;
         }
-        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+        if is_ready(port) {
             return Some(running);
         }
     }
     None
+}
+
+/// Whether it answers; a port is open long before that, and one without this path says so and is ready too.
+fn is_ready(port: u16) -> bool {
+    use std::io::{Read as _, Write as _};
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
+    let mut head = [0; 12];
+    let asked = stream.write_all(b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let _ = stream.set_read_timeout(Some(Duration::from_secs(60)));
+    asked.and_then(|()| stream.read_exact(&mut head)).is_ok() && !head.ends_with(b"503")
 }
 
 /// Returns answers a second and p99 in ms; nothing if wrk is missing or an answer was an error.

@@ -282,7 +282,10 @@ fn suffer(home: &Path, parts: &[PartState], all: &[Broken]) -> Result<(), ServeE
     let place = folder(home);
     let names: Vec<_> = parts.iter().map(|p| p.name.clone()).collect();
     let old = place.join("old.catalogue");
-    let mut troubles: BTreeMap<&str, Trouble> = names.iter().map(|n| (n.as_str(), Trouble::default())).collect();
+    // What the canary was made to suffer from the start stays beside what is broken now.
+    let given = stack::spec(home)?.canary.map(|c| c.trouble).unwrap_or_default();
+    let born = |name: &str| if name == stack::CANARY { given.clone() } else { Trouble::default() };
+    let mut troubles: BTreeMap<&str, Trouble> = names.iter().map(|n| (n.as_str(), born(n))).collect();
     let mut storm = None;
     for one in all {
         let fault = named(&one.fault)?;

@@ -67,6 +67,7 @@ struct Up {
     model: Option<PathBuf>,
     /// How many API processes share the address
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=16))]
+    #[arg(conflicts_with = "canary")]
     replicas: u16,
     /// Run a second version of the API beside the first, and a router that splits viewers between the two
     #[arg(long)]
