@@ -333,3 +333,18 @@ fn public_keys_are_rotated_while_serving() {
     });
     assert!(rotated && status(&old) == 401);
 }
+
+#[test]
+fn a_campaigns_wall_is_no_limit_to_those_who_never_ask_there() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let home = dir.path();
+    write_data(home, "a");
+    train_and_publish(home, "model");
+    let api = Api::start(home, &["--store", "embedded:store", "--items", "items.csv", "--campaign-tps", "500"]);
+    let token = done(home, &["token"]);
+    let told = || api.ask("GET", "/metrics", &token, "").1.contains("serin_quota_requests_per_second 500");
+    assert_eq!(api.ask("GET", "/v1/recommendations/u0", &token, "").0, 200);
+    assert!(!told(), "the platform's own routes have no such wall");
+    assert_eq!(api.ask("POST", "/recommendations", &token, r#"{"campaignArn":"arn:c","userId":"u0"}"#).0, 200);
+    assert!(told());
+}

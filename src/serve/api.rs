@@ -41,6 +41,8 @@ const WISHES: usize = 1024;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// A worker this many milliseconds behind refuses new work instead of letting everybody wait.
 const BEHIND_MS: u64 = 250;
+/// So long after the last request on the campaign's wire its quota is still told as a limit.
+const CAMPAIGN_IN_USE_S: f64 = 60.0;
 
 /// What all workers share.
 pub struct Api {
@@ -118,6 +120,14 @@ impl Api {
         let Some(quota) = &self.quota else { return true };
         let now = self.began.elapsed().as_secs_f64();
         quota.lock().unwrap_or_else(PoisonError::into_inner).take(1.0, now)
+    }
+
+    /// The campaign's quota, requests a second. It stands before its own wire only: while nobody asks there, it limits nothing.
+    fn campaign_quota(&self) -> Option<f64> {
+        let quota = self.quota.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked = quota.at();
+        let is_asked = asked > 0.0 && self.began.elapsed().as_secs_f64() - asked < CAMPAIGN_IN_USE_S;
+        is_asked.then(|| quota.capacity())
     }
 }
 
@@ -519,7 +529,7 @@ impl Worker {
     }
 
     fn metrics(&self) -> Reply {
-        let quota = self.api.quota.as_ref().map(|q| q.lock().unwrap_or_else(PoisonError::into_inner).capacity());
+        let quota = self.api.campaign_quota();
         let quota = self.api.trouble.load().as_ref().and_then(|t| t.quota()).or(quota);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
         let now = now + self.api.clock_s.load(Relaxed) as f64;

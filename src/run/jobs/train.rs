@@ -75,8 +75,8 @@ impl Job for Train {
                 "items": trained.programmes(),
                 "interactions": trained.viewings(),
                 "rank": self.ask.rank,
-                "regularization": self.ask.regularization,
-                "alpha": self.ask.alpha,
+                "regularization": as_written(self.ask.regularization),
+                "alpha": as_written(self.ask.alpha),
                 "convention": self.ask.convention,
                 "iterations": self.ask.iterations,
                 "seed": self.ask.seed,
@@ -111,4 +111,9 @@ fn peak_rss_mb() -> Option<f64> {
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
     let kb: f64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
     Some(kb / 1024.0)
+}
+
+/// 0.1 stays 0.1 in a document, and does not become 0.10000000149.
+fn as_written(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or(f64::from(value))
 }
