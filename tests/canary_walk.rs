@@ -198,7 +198,16 @@ impl Desk {
     }
 
     fn share(&self) -> f64 {
-        fs::read_to_string(self.path("share")).expect("kept").trim().parse().expect("a share")
+        // The user's own program may be at work: it empties the file before it writes.
+        let began = Instant::now();
+        loop {
+            let text = fs::read_to_string(self.path("share")).expect("kept");
+            match text.trim().parse() {
+                Ok(share) => return share,
+                Err(e) => assert!(began.elapsed() < Duration::from_secs(10), "{e}: `{text}`"),
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     fn wait_for(&self, share: f64) {
