@@ -1,13 +1,17 @@
-//! The engine against nginx, beside wrk, hey and oha where they are installed: requests a second of the closed loop; how
-//! exactly a schedule is kept; CPU and memory at 10,000/s.
+//! The engine against nginx, beside wrk, hey and oha where they are installed, and goose as it comes: requests a second of
+//! the closed loop; how exactly a schedule is kept; CPU and memory.
 //!
 //! `cargo bench --bench load`; every generator is pinned to core 0 and nginx to core 1, three rounds in turns, medians.
-//! `SERIN_BENCH_SECONDS` (5) sets the length of one measurement, `SERIN_OHA` names oha where it is not in the PATH.
+//! `cargo bench --bench load -- memory` alone measures memory over millions of requests. `SERIN_BENCH_SECONDS` (5) sets
+//! the length of one measurement, `SERIN_OHA` names oha where it is not in the PATH.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 use std::{fs, thread};
 
+use goose::config::GooseConfiguration;
+use goose::prelude::*;
 use serde_json::Value;
 
 const ROUNDS: usize = 3;
@@ -18,6 +22,12 @@ const PORT: u16 = 18_781;
 type Read = fn(&str) -> Option<f64>;
 
 fn main() {
+    let words: Vec<String> = std::env::args().skip(1).filter(|w| w != "--bench").collect();
+    if let [word, url, users, think_ms, lasts] = words.as_slice()
+        && word == GOOSE
+    {
+        return geese(url, users, think_ms, lasts);
+    }
     let seconds = std::env::var("SERIN_BENCH_SECONDS").unwrap_or_else(|_| "5".to_owned());
     let oha = std::env::var("SERIN_OHA").unwrap_or_else(|_| "oha".to_owned());
     let folder = std::env::temp_dir().join(format!("serin-load-{}", std::process::id()));
@@ -30,6 +40,12 @@ fn main() {
     let lasts = format!("{seconds}s");
     let own = env!("CARGO_BIN_EXE_serin");
     let runs = folder.display().to_string();
+    if words.iter().any(|w| w == "memory") {
+        memory(own, &oha, &url, &runs);
+        drop(target);
+        let _ = fs::remove_dir_all(&folder);
+        return;
+    }
     let serin = ["load", "--url", &url, "--rate", "max", "--connections", CONNECTIONS, "--duration", &lasts, "--json"];
     let generators: [(&str, &str, Vec<&str>, Read); 4] = [
         ("serin", own, [&serin[..], &["--out", &runs]].concat(), json),
@@ -52,6 +68,7 @@ fn main() {
     }
     schedules(own_program(), &url, &lasts, &runs);
     beside_oha(own_program(), &oha, &url, &lasts, &runs);
+    beside_goose(own_program(), &url, &lasts, &runs);
     drop(target);
     let _ = fs::remove_dir_all(&folder);
 }
@@ -91,9 +108,9 @@ fn beside_oha(program: &str, oha: &str, url: &str, lasts: &str, runs: &str) {
     for _ in 0..ROUNDS {
         let pairs = [(program, &open(url, "10000", lasts, runs)[..]), (oha, &theirs[..])];
         for (at, (program, arguments)) in pairs.into_iter().enumerate() {
-            if let Some((cpu, memory)) = spent(program, arguments) {
-                seen[at].push(cpu);
-                seen[at + 2].push(memory);
+            if let Some(spent) = spent(program, arguments) {
+                seen[at].push(spent.cpu);
+                seen[at + 2].push(spent.memory);
             }
         }
     }
@@ -108,11 +125,131 @@ fn beside_oha(program: &str, oha: &str, url: &str, lasts: &str, runs: &str) {
     }
 }
 
-/// Runs a generator; returns the seconds of CPU that it used, and the most megabytes that it held.
-fn spent(program: &str, arguments: &[&str]) -> Option<(f64, f64)> {
+/// The word by which this program becomes goose itself, with nothing of serin in it.
+const GOOSE: &str = "goose";
+
+/// Goose as its own users write it: so many users, each asking, reading the body, thinking.
+fn geese(url: &str, users: &str, think_ms: &str, lasts: &str) {
+    let ask: TransactionFunction = std::sync::Arc::new(|user| {
+        Box::pin(async move {
+            let asked = user.get("").await?;
+            if let Ok(response) = asked.response {
+                let _ = response.bytes().await;
+            }
+            Ok(())
+        })
+    });
+    let think: u64 = think_ms.parse().expect("milliseconds");
+    let mut scenario = Scenario::new("ask").register_transaction(Transaction::new(ask));
+    if think > 0 {
+        let between = (Duration::from_millis(think / 2), Duration::from_millis(think * 3 / 2));
+        scenario = scenario.set_wait_time(between.0, between.1).expect("a wait");
+    }
+    let rate = (users.parse::<f64>().expect("users") / ARRIVE_S).to_string();
+    let words =
+        ["--host", url, "--users", users, "--run-time", lasts, "--increase-rate", &rate, "--quiet", "--no-telnet"];
+    let more = ["--no-websocket", "--no-print-metrics", "--no-error-summary"];
+    let configuration = GooseConfiguration::parse_args_default(&[&words[..], &more[..]].concat()).expect("a load");
+    let attack = GooseAttack::initialize_with_config(configuration).expect("goose").register_scenario(scenario);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let seen = runtime.block_on(attack.execute()).expect("played");
+    let asked: usize = seen.requests.values().map(|r| r.success_count + r.fail_count).sum();
+    println!("{asked}");
+}
+
+/// Within how many seconds all users are there, on both sides.
+const ARRIVE_S: f64 = 0.5;
+
+/// CPU a request: the closed loop beside goose's, and viewers with thoughts beside goose's users with the same.
+fn beside_goose(own: &str, url: &str, lasts: &str, runs: &str) {
+    let this = std::env::current_exe().expect("this program").display().to_string();
+    let max = [
+        "load",
+        "--url",
+        url,
+        "--rate",
+        "max",
+        "--connections",
+        CONNECTIONS,
+        "--duration",
+        lasts,
+        "--json",
+        "--out",
+        runs,
+    ];
+    let users =
+        ["load", "--url", url, "--users", "1000", "--think", "500ms", "--duration", lasts, "--json", "--out", runs];
+    let told = |text: &str| text.trim().parse::<f64>().ok();
+    let asked = |text: &str| serde_json::from_str::<Value>(text).ok()?["requests"].as_f64();
+    for (name, ours, theirs) in [
+        ("--rate max", &max[..], [GOOSE, url, CONNECTIONS, "0", lasts]),
+        ("--users 1000", &users[..], [GOOSE, url, "1000", "500", lasts]),
+    ] {
+        let mut each = [Vec::new(), Vec::new()];
+        for _ in 0..ROUNDS {
+            let own = spent(own, ours).and_then(|s| Some(s.cpu * 1e6 / asked(&s.said)?));
+            let goose = spent(&this, &theirs).and_then(|s| Some(s.cpu * 1e6 / told(&s.said)?));
+            each[0].extend(own);
+            each[1].extend(goose);
+        }
+        let [own, goose] = each.each_mut().map(|values| median(values));
+        match own.zip(goose) {
+            Some((own, goose)) => {
+                println!("{name}: serin {own:.1} us of CPU a request, goose {goose:.1}: {:.2} x", own / goose);
+            }
+            None => println!("{name} beside goose: not measured"),
+        }
+    }
+}
+
+/// The most memory of 1.2 million requests beside oha, and what ten million more add.
+fn memory(own: &str, oha: &str, url: &str, runs: &str) {
+    let closed = |lasts| {
+        [
+            "load",
+            "--url",
+            url,
+            "--rate",
+            "max",
+            "--connections",
+            CONNECTIONS,
+            "--duration",
+            lasts,
+            "--json",
+            "--out",
+            runs,
+        ]
+    };
+    let few = spent(own, &closed("8s"));
+    let theirs = spent(oha, &["-c", CONNECTIONS, "-n", "1200000", "--no-tui", url]);
+    let many = spent(own, &closed("75s"));
+    let asked =
+        |text: &str| serde_json::from_str::<Value>(text).ok().and_then(|d| d["requests"].as_f64()).unwrap_or(f64::NAN);
+    for (name, seen) in [("serin", few), ("serin", many)] {
+        if let Some(seen) = seen {
+            println!("{name}: {:.1} MB after {:.2} million requests", seen.memory, asked(&seen.said) / 1e6);
+        }
+    }
+    match theirs {
+        Some(seen) => println!("oha: {:.1} MB after 1.20 million requests", seen.memory),
+        None => println!("oha: not measured: it is not installed"),
+    }
+}
+
+/// What a generator used: seconds of CPU, the most megabytes that it held, and what it printed.
+struct Spent {
+    cpu: f64,
+    memory: f64,
+    said: String,
+}
+
+/// Runs a generator on its core.
+fn spent(program: &str, arguments: &[&str]) -> Option<Spent> {
     let mut command = Command::new("taskset");
-    command.args(["-c", "0", program]).args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
-    let child = command.spawn().ok()?;
+    command.args(["-c", "0", program]).args(arguments).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().ok()?;
+    let mut said = String::new();
+    std::io::Read::read_to_string(child.stdout.as_mut()?, &mut said).ok()?;
     let mut status = 0;
     // SAFETY: waits for a child of this process that nobody else waits for; both out-values live through the call.
     let usage = unsafe {
@@ -122,7 +259,7 @@ fn spent(program: &str, arguments: &[&str]) -> Option<(f64, f64)> {
     let seconds = |t: libc::timeval| t.tv_sec as f64 + t.tv_usec as f64 / 1e6;
     let cpu = seconds(usage.ru_utime) + seconds(usage.ru_stime);
     // 127: taskset found no such program.
-    (libc::WEXITSTATUS(status) != 127).then_some((cpu, usage.ru_maxrss as f64 / 1024.0))
+    (libc::WEXITSTATUS(status) != 127).then_some(Spent { cpu, memory: usage.ru_maxrss as f64 / 1024.0, said })
 }
 
 /// An nginx of one worker in the foreground; ended with its worker when dropped.

@@ -274,16 +274,22 @@ fn a_generator_that_is_stopped_again_and_again_says_so() {
     assert_eq!((&d["verdict"], &d["generator"]["state"]), (&"cannot-tell".into(), &"invalid".into()), "{d}");
 }
 
-#[test]
-fn a_secure_target_must_prove_who_it_is() {
+/// A certificate of `localhost`'s own, and a server that shows it.
+fn certified() -> (String, rustls::ServerConfig) {
     let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("made");
-    let place = Place::new();
-    let authority = place.file("ca.pem", &own.cert.pem());
     let key = rustls::pki_types::PrivateKeyDer::try_from(own.signing_key.serialize_der()).expect("a key");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let config = config.expect("versions").with_no_client_auth().with_single_cert(vec![own.cert.der().clone()], key);
-    let config = Arc::new(config.expect("a configuration"));
+    (own.cert.pem(), config.expect("a configuration"))
+}
+
+#[test]
+fn a_secure_target_must_prove_who_it_is() {
+    let place = Place::new();
+    let (pem, config) = certified();
+    let authority = place.file("ca.pem", &pem);
+    let config = Arc::new(config);
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("https://localhost:{}/", listener.local_addr().expect("bound").port());
     thread::spawn(move || {
@@ -440,8 +446,10 @@ fn a_stop_is_heeded_at_once_and_nothing_is_sent_afterwards() {
     assert!(sent_for < Duration::from_secs(1), "it went on for {sent_for:?}");
 }
 
-/// An HTTP/2 server: `answer` gets each path; returns its address and how many connections it took.
+/// An HTTP/2 server, behind TLS where that is given: `answer` gets each path; returns its address and how many
+/// connections it took.
 fn server_of_streams(
+    secure: Option<rustls::ServerConfig>,
     answer: impl Fn(&str) -> (u16, Duration) + Clone + Send + Sync + 'static,
 ) -> (String, Arc<std::sync::atomic::AtomicUsize>) {
     use http_body_util::Full;
@@ -450,7 +458,9 @@ fn server_of_streams(
     let count = Arc::clone(&opened);
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.set_nonblocking(true).expect("set");
-    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    let port = listener.local_addr().expect("bound").port();
+    let url = if secure.is_some() { format!("https://localhost:{port}") } else { format!("http://127.0.0.1:{port}") };
+    let secure = secure.map(|config| tokio_rustls::TlsAcceptor::from(Arc::new(config)));
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async move {
@@ -468,7 +478,17 @@ fn server_of_streams(
                 });
                 let mut server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
                 server.max_concurrent_streams(8);
-                tokio::spawn(server.serve_connection(TokioIo::new(stream), service));
+                let secure = secure.clone();
+                tokio::spawn(async move {
+                    match secure {
+                        None => drop(server.serve_connection(TokioIo::new(stream), service).await),
+                        Some(secure) => {
+                            if let Ok(stream) = secure.accept(stream).await {
+                                let _ = server.serve_connection(TokioIo::new(stream), service).await;
+                            }
+                        }
+                    }
+                });
             }
         });
     });
@@ -477,7 +497,7 @@ fn server_of_streams(
 
 #[test]
 fn many_requests_share_an_http2_connection() {
-    let (url, opened) = server_of_streams(|path| {
+    let (url, opened) = server_of_streams(None, |path| {
         let slow = if path.contains("slow") { 60 } else { 1 };
         (if path.contains("no") { 503 } else { 200 }, Duration::from_millis(slow))
     });
@@ -508,8 +528,29 @@ fn many_requests_share_an_http2_connection() {
 }
 
 #[test]
+fn http2_behind_tls_is_agreed_on_and_nothing_else_is_taken_for_it() {
+    let place = Place::new();
+    let (pem, mut config) = certified();
+    let authority = place.file("ca.pem", &pem).display().to_string();
+    let old = config.clone();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let (url, _) = server_of_streams(Some(config), |_| (200, Duration::from_millis(1)));
+    let words = |url: &str| {
+        let words = ["--url", url, "--rate", "50", "--duration", "1s", "--http2", "--cacert", &authority];
+        told(|| place.run(&words))
+    };
+    let (code, d, errors) = words(&url);
+    assert_eq!((code, &d["requests"], &d["errors"]["total"]), (Some(0), &50.into(), &0.into()), "{d}{errors}");
+    assert!(d["parts_ms"]["tls"]["p50"].as_f64().is_some(), "{d}");
+    // A server that agrees to nothing would be spoken to in a language that it may not know.
+    let (url, _) = server_of_streams(Some(old), |_| (200, Duration::from_millis(1)));
+    let (code, d, _) = words(&url);
+    assert_eq!((code, &d["errors"]["by_kind"]["tls"]), (Some(3), &50.into()), "{d}");
+}
+
+#[test]
 fn under_http2_silence_and_another_protocol_are_told_by_kind() {
-    let (url, _) = server_of_streams(|_| (200, Duration::from_secs(30)));
+    let (url, _) = server_of_streams(None, |_| (200, Duration::from_secs(30)));
     let begin = Instant::now();
     let words = ["--rate", "20", "--duration", "1s", "--timeout", "500ms", "--http2"];
     let (code, d, _) = Place::new().run(&[&["--url", &url][..], &words].concat());

@@ -1,4 +1,5 @@
-//! The API before clients that are not ours: boto3's personalize-runtime, schemathesis against /openapi.json, lists to S3 in moto.
+//! The API before clients that are not ours: boto3's personalize-runtime, schemathesis against /openapi.json; lists and the
+//! shards of a load to S3 in moto.
 #![cfg(feature = "real-servers")]
 
 mod served;
@@ -182,4 +183,37 @@ fn lists_go_to_a_bucket_before_they_are_served() {
     assert_eq!(absent.status.code(), Some(3), "{}", String::from_utf8_lossy(&absent.stderr));
     assert_eq!(std::fs::read_to_string(home.join("other/current")).expect("there").trim(), "gen-00000001.lists");
     done(home, &["publish", "--model", "model", "--items", "items.csv", "--store", "embedded:other"]);
+}
+
+#[test]
+fn shards_of_a_load_meet_in_a_bucket() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let home = dir.path();
+    platform(home);
+    let api = Api::start(home, &[]);
+    let moto = Moto::start();
+    let script = "import sys, boto3\ns3 = boto3.client('s3', endpoint_url=sys.argv[1], region_name='us-east-1', aws_access_key_id='AKID', aws_secret_access_key='SECRET')\ns3.create_bucket(Bucket='runs')";
+    assert!(Command::new(python()).args(["-c", script, &moto.1]).status().expect("runs").success());
+    let with_keys = |arguments: &[&str]| {
+        let keys = [("AWS_ACCESS_KEY_ID", "AKID"), ("AWS_SECRET_ACCESS_KEY", "SECRET"), ("AWS_REGION", "us-east-1")];
+        command(home, arguments).envs(keys).env("AWS_ENDPOINT_URL", &moto.1).output().expect("runs")
+    };
+    let url = format!("http://{}/v1/popular", api.address);
+    for shard in ["1/2", "2/2"] {
+        let words =
+            ["load", "--url", &url, "--rate", "40", "--duration", "1s", "--shard", shard, "--objective", "errors < 1%"];
+        let said = with_keys(&[&words[..], &["--keep", "s3://runs/night", "--json"]].concat());
+        assert!(said.status.code() != Some(2), "{}", String::from_utf8_lossy(&said.stderr));
+    }
+    let merged = with_keys(&["report", "merge", "s3://runs/night", "--json"]);
+    let document: serde_json::Value = serde_json::from_slice(&merged.stdout).expect("a document");
+    assert_eq!(
+        (&document["requests"], document["merged"].as_array().map(Vec::len)),
+        (&40.into(), Some(2)),
+        "{document}"
+    );
+    // Nothing of the keys went along.
+    assert!(!String::from_utf8_lossy(&merged.stdout).contains("SECRET"));
+    let absent = with_keys(&["report", "merge", "s3://absent/night", "--json"]);
+    assert!(matches!(absent.status.code(), Some(2 | 3)), "{}", String::from_utf8_lossy(&absent.stderr));
 }

@@ -19,6 +19,8 @@ pub enum Action {
     Filter,
     Mark,
     Compare,
+    /// Makes a past run what later ones are compared with.
+    Keep,
     Freeze,
     StopLoad,
     StepNow,
@@ -75,8 +77,8 @@ const fn dangerous(binding: Binding) -> Binding {
 
 use Action::{
     Approve, Back, Check, Compare, CopyText, Down, Export, Filter, Freeze, GoNow, Help, Hold, HoldHere, Interrupt,
-    Look, Mark, NextScreen, No, Open, PreviousScreen, Quit, RollBack, Show, StepNow, StopLoad, Suspend, UndoStep, Up,
-    Yes,
+    Keep, Look, Mark, NextScreen, No, Open, PreviousScreen, Quit, RollBack, Show, StepNow, StopLoad, Suspend, UndoStep,
+    Up, Yes,
 };
 use Place::{Asked, Everywhere, On};
 
@@ -87,6 +89,7 @@ static TABLE: &[Binding] = &[
     bind(&["o"], Open, "open its report", On(Name::Runs)),
     bind(&["space"], Mark, "mark", On(Name::Runs)),
     bind(&["c"], Compare, "compare the marked", On(Name::Runs)),
+    bind(&["b"], Keep, "make it the baseline", On(Name::Runs)),
     bind(&["/"], Filter, "filter", On(Name::Runs)),
     bind(&["space"], Freeze, "freeze the picture", On(Name::Load)),
     dangerous(bind(&["s"], StopLoad, "stop the load", On(Name::Load))),

@@ -103,6 +103,8 @@ pub enum Effect {
     CostWish(PathBuf, told::Wish),
     /// Read a past run back from its folder, and show it.
     Look(PathBuf),
+    /// Make a past run the baseline of its scenario and target.
+    Keep(PathBuf),
     /// Go to another screen.
     Go(Name),
     Suspend,

@@ -20,8 +20,10 @@ use super::watcher::{Deployed, Watcher};
 use crate::canary::record::Place;
 use crate::canary::walk::Wish;
 use crate::cost::told;
+use crate::run::baseline;
 use crate::run::director::Running;
 use crate::run::error::RunError;
+use crate::run::past;
 use crate::run::summary::Summary;
 use crate::stop;
 
@@ -119,7 +121,7 @@ fn watch(shown: &mut Shown, clerk: &mut Clerk, options: &Options, folder: Option
         stale |= app.pass(now);
         if stop::signalled() && !app.quitting() {
             let effect = app.stop_and_quit();
-            act(effect, shown, clerk, &watcher, &mut app, &mut terminal)?;
+            act(effect, shown, clerk, &watcher, &options.home, &mut app, &mut terminal)?;
         }
         if app.quitting() && shown.running.is_none() {
             return Ok(());
@@ -132,7 +134,7 @@ fn watch(shown: &mut Shown, clerk: &mut Clerk, options: &Options, folder: Option
             stale = true;
             if let Input::Key(key) = input {
                 let effect = press(&mut app, &key);
-                act(effect, shown, clerk, &watcher, &mut app, &mut terminal)?;
+                act(effect, shown, clerk, &watcher, &options.home, &mut app, &mut terminal)?;
             }
         }
     }
@@ -169,6 +171,7 @@ fn act(
     shown: &mut Shown,
     clerk: &mut Clerk,
     watcher: &Watcher,
+    home: &Path,
     app: &mut App,
     terminal: &mut Taken,
 ) -> io::Result<()> {
@@ -194,6 +197,7 @@ fn act(
             io::stdout().flush()?;
             app.notice("copied, where the terminal allows it", now);
         }
+        Effect::Keep(folder) => app.notice(keep(home, &folder), now),
         Effect::Open(path) => app.notice(open(&path), now),
         Effect::CostWish(path, wish) => match told::ask(&path, wish) {
             Ok(()) => app.notice(format!("asked: {}", wish.word()), now),
@@ -202,6 +206,17 @@ fn act(
         Effect::Suspend => terminal.suspend()?,
     }
     Ok(())
+}
+
+/// Makes a past run what `serin gate --baseline kept` compares with.
+fn keep(home: &Path, folder: &Path) -> String {
+    let Some(run) = past::entry(folder).filter(|r| r.p99_ms.is_some()) else {
+        return "nothing was answered in this run: it cannot be a baseline".to_owned();
+    };
+    match baseline::keep(home, &run) {
+        Ok(()) => format!("the baseline of {}: serin gate .. --baseline kept", run.began.title),
+        Err(e) => format!("not kept: {e}"),
+    }
 }
 
 /// Asks the walk for something, as another terminal would; it hears of it within a second.

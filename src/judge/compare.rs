@@ -269,6 +269,9 @@ mod tests {
 
     use super::*;
 
+    /// The whole figure needs a release build to be quick: `cargo test --release --lib judge::compare`.
+    const PAIRS: u64 = if cfg!(debug_assertions) { 40 } else { 200 };
+
     /// A server as it might be: log-normal answers around a level that wanders from second to second.
     struct Server {
         rate: u64,
@@ -319,35 +322,12 @@ mod tests {
         tally.get(verdict).copied().unwrap_or(0) as f64 / tally.values().sum::<u64>() as f64
     }
 
-    /// The figures of the gate, for a person: `cargo test --release gate_figures -- --ignored --nocapture`.
-    #[test]
-    #[ignore = "half a minute in a release build"]
-    fn gate_figures() {
-        let worlds = [
-            ("plain, 18,000 a side", PLAIN),
-            ("plain, 36,000 a side", Server { seconds: 60, ..PLAIN }),
-            ("plain, 3,000 a side", Server { rate: 100, ..PLAIN }),
-            ("wandering 5 %, 3 s memory", Server { wander: 0.05, memory: 0.7, seconds: 60, ..PLAIN }),
-            ("wandering 10 %, 10 s memory", Server { wander: 0.1, memory: 0.9, seconds: 60, ..PLAIN }),
-            ("wandering 10 %, 10 s memory, 5 min", Server { wander: 0.1, memory: 0.9, seconds: 300, ..PLAIN }),
-            ("wandering 5 %, 100 s memory", Server { wander: 0.05, memory: 0.99, seconds: 60, ..PLAIN }),
-        ];
-        for (name, world) in worlds {
-            let slow = Server { scale: 1.1, ..world };
-            println!(
-                "{name}: same {:?}, 10 % slower {:?}",
-                tally(&world, &world, 200, 1),
-                tally(&world, &slow, 200, 9000)
-            );
-        }
-    }
-
     #[test]
     fn the_same_server_is_hardly_ever_called_slower_and_one_slower_by_a_tenth_is_found() {
-        let same = tally(&PLAIN, &PLAIN, 40, 1);
+        let same = tally(&PLAIN, &PLAIN, PAIRS, 1);
         assert!(share(&same, "slower") <= 0.01 && share(&same, "faster") <= 0.01, "{same:?}");
         let long = Server { seconds: 60, ..PLAIN };
-        let slow = tally(&long, &Server { scale: 1.1, ..long }, 40, 9000);
+        let slow = tally(&long, &Server { scale: 1.1, ..long }, PAIRS, 9000);
         assert!(share(&slow, "slower") >= 0.9, "{slow:?}");
     }
 

@@ -195,10 +195,12 @@ pub fn run(spec: &Spec, stop: &Stop, tell: &mut dyn FnMut(Told)) -> Result<LoadS
     let mut ending = Ending::default();
     let mut steal = machine::Steal::default();
     let mut clock = machine::Clocks::default();
+    let grain = machine::clock_grain();
     let threads = if matches!(spec.schedule, Schedule::Users(_)) { 1 } else { workers };
     let broke = gather(&reports, threads, |mut tick| {
         tick.generator.steal_share = steal.share();
         (tick.generator.slept_s, tick.generator.clock_step_s) = clock.look();
+        tick.generator.clock_grain_ms = if grain < TOLD_GRAIN { 0.0 } else { grain.as_secs_f64() * 1e3 };
         fold.add(&tick);
         if let (None, Some(lost)) = (&ending.lost, fold.lost(&planned)) {
             ending.lost = Some(lost.to_string());
@@ -212,6 +214,8 @@ pub fn run(spec: &Spec, stop: &Stop, tell: &mut dyn FnMut(Told)) -> Result<LoadS
     Ok(fold.summary(ending))
 }
 
+/// A finer clock is no matter.
+const TOLD_GRAIN: Duration = Duration::from_micros(10);
 /// Far enough ahead that every worker stands ready when the first request is due.
 const READY: Duration = Duration::from_millis(20);
 /// What is left of the wait when the workers are made.

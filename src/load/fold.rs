@@ -132,6 +132,7 @@ impl Fold {
         self.health.steal_share = self.health.steal_share.max(g.steal_share);
         self.health.run_queue_ms += g.run_queue_ms;
         self.health.slept_s += g.slept_s;
+        self.health.clock_grain_ms = self.health.clock_grain_ms.max(g.clock_grain_ms);
         self.health.clock_step_s += g.clock_step_s;
         self.health.seconds = self.ended_at;
         self.turn_windows(tick);
@@ -293,7 +294,8 @@ impl Fold {
     pub fn summary(&self, ending: Ending) -> LoadSummary {
         let judged: Vec<Judged> =
             self.objectives.iter().zip(&self.windows).map(|(o, w)| self.judged(o, w.as_ref())).collect();
-        let (state, state_reason) = health::judge(&self.health);
+        let seen = self.whole.latency.quantile(0.99).map(|p99| p99.0);
+        let (state, state_reason) = health::judge(&Health { latency_p99_ms: seen, ..self.health.clone() });
         let (verdict, reason) = self.verdict(&judged, state, &state_reason, &ending);
         let total = self.whole.errors;
         let asked = if self.elapsed() > 0.0 { self.due as f64 / self.elapsed() } else { 0.0 };

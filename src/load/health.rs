@@ -33,6 +33,10 @@ pub struct Health {
     /// Seconds that the machine itself slept in the run, and by how many its wall clock was set.
     pub slept_s: f64,
     pub clock_step_s: f64,
+    /// The steps in which its clock goes, where they are coarse.
+    pub clock_grain_ms: f64,
+    /// What the target is said to have taken.
+    pub latency_p99_ms: Option<f64>,
     pub seconds: f64,
     /// `--rate max`: nothing is due, so nothing is late.
     pub closed: bool,
@@ -44,12 +48,24 @@ const INVALID_P90_MS: f64 = 10.0;
 /// One in a hundred this late puts the generator's own pauses into the tail that is judged.
 const INVALID_P99_MS: f64 = 100.0;
 const SUSPECT_P99_MS: f64 = 5.0;
+/// Below that, lateness is looked at only where it is most of what was measured: latency counts from the due time.
+const NOTED_P99_MS: f64 = 1.0;
+const MOST_OF_LATENCY: f64 = 0.5;
+/// Times in coarser steps than this are no measurements of a service that answers within a millisecond or two.
+const COARSE_MS: f64 = 0.1;
 
 pub fn judge(h: &Health) -> (State, String) {
     if h.slept_s > 0.0 {
         return (State::Invalid, format!("the machine itself slept for {:.1} s in the run", h.slept_s));
     }
     let (state, reason) = kept(h);
+    if h.clock_grain_ms > COARSE_MS && state != State::Invalid {
+        let grain = h.clock_grain_ms;
+        return (
+            State::Suspect,
+            format!("{reason}; this machine's clock goes in steps of {grain:.1} ms: so does every time here"),
+        );
+    }
     if h.clock_step_s == 0.0 || state == State::Invalid {
         return (state, reason);
     }
@@ -91,6 +107,13 @@ fn kept(h: &Health) -> (State, String) {
     }
     if p99 > SUSPECT_P99_MS {
         return (State::Suspect, format!("the generator was late by {p99:.1} ms at p99: {}", cause()));
+    }
+    if let Some(seen) = h.latency_p99_ms.filter(|seen| p99 > NOTED_P99_MS && p99 > MOST_OF_LATENCY * seen) {
+        let reason = format!(
+            "the generator's own lateness, {p99:.1} ms at p99, is most of the {seen:.1} ms measured: {}",
+            cause()
+        );
+        return (State::Suspect, reason);
     }
     (State::Valid, format!("sent {p50:.2} ms after due at p50, {p99:.2} ms at p99"))
 }
@@ -136,6 +159,22 @@ mod tests {
         let (state, reason) = judge(&Health { clock_step_s: -3600.0, ..well });
         assert_eq!(state, State::Suspect);
         assert!(reason.contains("set by -3600.0 s"), "{reason}");
+    }
+
+    #[test]
+    fn lateness_that_is_most_of_what_was_measured_is_suspect() {
+        let late = late([2.6; 1000].into_iter());
+        let beside = |latency| judge(&Health { latency_p99_ms: Some(latency), ..late.clone() });
+        assert_eq!((beside(3.0).0, beside(60.0).0, judge(&late).0), (State::Suspect, State::Valid, State::Valid));
+        assert!(beside(3.0).1.contains("2.6 ms at p99, is most of the 3.0 ms measured"), "{}", beside(3.0).1);
+    }
+
+    #[test]
+    fn a_clock_that_goes_in_steps_is_suspect() {
+        let well = late([0.05; 1000].into_iter());
+        let (state, reason) = judge(&Health { clock_grain_ms: 4.0, ..well });
+        assert_eq!(state, State::Suspect);
+        assert!(reason.contains("steps of 4.0 ms"), "{reason}");
     }
 
     #[test]

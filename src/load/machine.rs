@@ -1,7 +1,7 @@
 //! What a run needs of the machine it runs on: descriptors, ports, and who else takes its CPU.
 
 use std::fs;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Descriptors that a process needs beside its connections.
 const SPARE: u64 = 64;
@@ -73,6 +73,17 @@ impl Clocks {
     }
 }
 
+/// Returns the steps in which this machine's steady clock goes, as they are seen: nanoseconds where it is a counter,
+/// milliseconds where the kernel found none and counts its own interrupts.
+pub fn clock_grain() -> Duration {
+    let step = || {
+        let from = Instant::now();
+        std::iter::repeat_with(|| from.elapsed()).find(|passed| !passed.is_zero()).unwrap_or_default()
+    };
+    // Others take the CPU between two reads: the least of some is the clock's own.
+    std::iter::repeat_with(step).take(16).min().unwrap_or_default()
+}
+
 fn clock(which: libc::clockid_t) -> f64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the call writes into the one struct, which lives through it.
@@ -115,6 +126,12 @@ mod tests {
         clocks.0 = Some([steady, boot - 3.0, wall + 3600.0]);
         let (slept, set) = clocks.look();
         assert!((slept - 3.0).abs() < 0.05 && (set + 3603.0).abs() < 0.05, "{slept} {set}");
+    }
+
+    #[test]
+    fn a_clock_of_today_goes_in_steps_of_less_than_ten_microseconds() {
+        let grain = clock_grain();
+        assert!(grain > Duration::ZERO && grain < Duration::from_micros(10), "{grain:?}");
     }
 
     #[test]

@@ -154,6 +154,7 @@ impl Tick {
         own.steal_share = own.steal_share.max(theirs.steal_share);
         own.run_queue_ms += theirs.run_queue_ms;
         own.slept_s = own.slept_s.max(theirs.slept_s);
+        own.clock_grain_ms = own.clock_grain_ms.max(theirs.clock_grain_ms);
         if theirs.clock_step_s.abs() > own.clock_step_s.abs() {
             own.clock_step_s = theirs.clock_step_s;
         }
@@ -212,6 +213,9 @@ pub struct GeneratorTick {
     /// Seconds that the machine itself slept.
     #[serde(default)]
     pub slept_s: f64,
+    /// In which steps its clock goes, where these are coarse.
+    #[serde(default)]
+    pub clock_grain_ms: f64,
     /// By how many seconds its wall clock was set.
     #[serde(default)]
     pub clock_step_s: f64,

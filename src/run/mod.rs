@@ -1,6 +1,7 @@
 //! The waist: a job in, events out; the journal on disk, one folder a run, the summary.
 
 pub mod bands;
+pub mod baseline;
 pub mod columns;
 pub mod depot;
 pub mod director;

@@ -10,8 +10,10 @@ use crate::cli::headless;
 use crate::cli::session::Session;
 use crate::load::schedule::Schedule;
 use crate::report::form::Form;
+use crate::run::baseline;
 use crate::run::error::RunError;
 use crate::run::jobs::gate::{Against, Gate as Job, check_baseline};
+use crate::run::jobs::load::title;
 use crate::run::past::{self, PastLoad};
 use crate::stats::units::{Share, parse_share};
 
@@ -32,7 +34,8 @@ pub struct Gate {
     pub aim: Aim,
     #[command(flatten)]
     pub how: How,
-    /// An earlier run of the same scenario: its folder, a part of its name, or `latest`
+    /// An earlier run of the same scenario: its folder, a part of its name, `latest`, or `kept`: the one that `b` on the
+    /// Runs screen made the baseline
     #[arg(long, value_name = "RUN", conflicts_with = "against")]
     pub baseline: Option<String>,
     /// Another deployment, asked by turns with the target in this run
@@ -49,6 +52,9 @@ pub struct Gate {
     pub out: Option<PathBuf>,
 }
 
+/// What `--baseline` says instead of a run's name.
+const KEPT: &str = "kept";
+
 impl Gate {
     pub fn run(self, session: &Session) -> Result<Exit, RunError> {
         let spec = spec(Some(&self.scenario), &self.aim, &self.how, session)?;
@@ -58,7 +64,12 @@ impl Gate {
         }
         let against = match (&self.baseline, &self.against) {
             (Some(run), _) => {
-                let past = PastLoad::open(&past::find(self.out.as_deref().unwrap_or(Path::new("reports")), run)?)?;
+                let folder = if run == KEPT {
+                    baseline::find(&session.home, &title(&spec))?
+                } else {
+                    past::find(self.out.as_deref().unwrap_or(Path::new("reports")), run)?
+                };
+                let past = PastLoad::open(&folder)?;
                 for warning in check_baseline(&past, &spec)? {
                     eprintln!("warning: {warning}");
                 }

@@ -89,6 +89,7 @@ impl Screen for Runs {
             }
             Action::Back if self.compared.is_some() => self.compared = None,
             Action::Back if !self.filter.is_empty() => self.filter.clear(),
+            Action::Keep => return self.current(world).map(|r| Effect::Keep(r.folder.clone())),
             Action::Look => return self.current(world).map(|r| Effect::Look(r.folder.clone())),
             Action::Open => return self.current(world).map(|r| Effect::Open(r.folder.join("report.html"))),
             _ => return None,

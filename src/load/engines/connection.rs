@@ -3,11 +3,13 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
 
 use rustls::ClientConnection;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::stamp;
 use crate::load::answer::Reader;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +33,9 @@ pub struct Connection {
     pub out: Vec<u8>,
     written: usize,
     tls: Option<Box<ClientConnection>>,
+    /// Whether the kernel tells when bytes came, and when those came that were read last, on the wall clock.
+    stamps: bool,
+    pub came: Option<Duration>,
 }
 
 impl AsRawFd for Connection {
@@ -59,7 +64,14 @@ impl Connection {
             out: Vec::new(),
             written: 0,
             tls,
+            stamps: false,
+            came: None,
         })
+    }
+
+    /// Has the kernel note when bytes come, where it can, so that it does not matter when they are read.
+    pub fn stamp(&mut self) {
+        self.stamps = self.tls.is_none() && stamp::ask(&self.socket).is_ok();
     }
 
     /// Returns what kept it from connecting, if anything did.
@@ -177,7 +189,9 @@ impl Connection {
             return self.read_secure(into);
         }
         loop {
-            match self.socket.read(into) {
+            let read =
+                if self.stamps { stamp::read(&self.socket, into, &mut self.came) } else { self.socket.read(into) };
+            match read {
                 Ok(n) => return Ok(Some(n)),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}

@@ -12,6 +12,7 @@ use super::haste;
 use super::meter::Meter;
 use super::order::{Order, Report, STOPPED_WAIT};
 use super::poll::Poll;
+use super::stamp::Since;
 use crate::load::dress::Dress;
 use crate::load::fault::Fault;
 use crate::load::question::Question;
@@ -89,6 +90,9 @@ pub struct Worker {
     next_scan: u64,
     /// By how much a sleep usually takes too long.
     overslept: u64,
+    /// Whether the kernel noted when the last bytes came, and since when the loop has not listened.
+    stamped: bool,
+    since: Since,
     turn: usize,
     question: Question,
     buffer: Vec<u8>,
@@ -136,6 +140,8 @@ impl Worker {
             calm_until: 0,
             next_scan: 0,
             overslept: 0,
+            stamped: false,
+            since: Since::default(),
             turn: shard.part as usize,
             question: Question::default(),
             buffer: vec![0; 64 * 1024],
@@ -152,6 +158,8 @@ impl Worker {
         let rate = self.order.schedule.peak() / self.step as f64;
         haste::make((!self.closed).then_some(rate));
         self.meter = Meter::open();
+        let in_a_second = self.upcoming.clone().nth(DENSE as usize);
+        self.meter.dense = in_a_second.is_some_and(|due| due.at_ns < 1_000_000_000);
         let broke = self.work().err();
         let now = self.now();
         self.turn_seconds(now);
@@ -184,12 +192,18 @@ impl Worker {
             if self.is_done(now) {
                 return Ok(());
             }
-            let patience = self.patience(now);
-            let happened = self.poll.wait(patience)?;
-            if happened == 0 && self.meter.dense {
-                let over = self.now().saturating_sub(now + patience.as_nanos() as u64).min(MOST_OVERSLEPT);
+            let mut patience = self.patience(now);
+            if self.may_sleep(now) {
+                std::thread::sleep(patience);
+                let awake = self.now();
+                let over = awake.saturating_sub(now + patience.as_nanos() as u64).min(MOST_OVERSLEPT);
                 self.overslept = (self.overslept * 15 + over) / 16;
+                self.look(awake);
+                patience = Duration::ZERO;
             }
+            self.since.listen(self.now());
+            let happened = self.poll.wait(patience)?;
+            self.since.heard(self.now());
             for at in 0..happened {
                 let ready = self.poll.ready(at);
                 let now = self.now();
@@ -224,6 +238,17 @@ impl Worker {
             until = until.min(wake);
         }
         Duration::from_nanos(until.saturating_sub(now))
+    }
+
+    /// Whether answers can wait for the next request to become due: nothing waits for them, and the kernel notes when
+    /// they come.
+    fn may_sleep(&mut self, now: u64) -> bool {
+        self.meter.dense
+            && self.stamped
+            && self.waiting == 0
+            && self.connecting == 0
+            && !self.stopped
+            && self.upcoming.peek().is_some_and(|due| due.at_ns < now + RARE)
     }
 
     fn is_done(&mut self, now: u64) -> bool {

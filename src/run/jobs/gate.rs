@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::load::{play_and, run_load, summarise};
+use super::load::{play_and, run_load, summarise, title};
 use crate::judge::compare::{Comparison, Moment, Pace, Terms, compare};
 use crate::judge::verdict::Verdict;
 use crate::load::engine::{Spec, Told};
@@ -43,7 +43,7 @@ impl Job for Gate {
     }
 
     fn title(&self) -> String {
-        format!("{} → {}", self.spec.name, self.spec.target)
+        title(&self.spec)
     }
 
     fn keeps_folder(&self) -> bool {

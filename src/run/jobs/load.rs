@@ -13,13 +13,18 @@ pub struct Load {
     pub spec: Spec,
 }
 
+/// What a run of this load is called: scenario and target.
+pub fn title(spec: &Spec) -> String {
+    format!("{} → {}", spec.name, spec.target)
+}
+
 impl Job for Load {
     fn kind(&self) -> &'static str {
         "load"
     }
 
     fn title(&self) -> String {
-        format!("{} → {}", self.spec.name, self.spec.target)
+        title(&self.spec)
     }
 
     fn keeps_folder(&self) -> bool {

@@ -25,7 +25,13 @@ impl Worker {
         s.generation = s.generation.wrapping_add(1);
         let token = (u64::from(s.generation) << 32) | slot as u64;
         let tls = self.order.secure.as_ref().map(Secure::open).transpose();
-        let opened = tls.and_then(|tls| Connection::open(to, tls, reader, now));
+        let opened = tls.and_then(|tls| Connection::open(to, tls, reader, now)).map(|mut connection| {
+            // Where nothing is due everything is asked at once, and nothing ever waits to be read.
+            if !self.closed {
+                connection.stamp();
+            }
+            connection
+        });
         match opened.and_then(|c| self.poll.watch(&c, token).map(|()| c)) {
             Ok(connection) => {
                 self.slots[slot].connection = Some(connection);
@@ -207,7 +213,9 @@ impl Worker {
                     return self.fail(slot, fault, now, &e.to_string());
                 }
             };
-            flight.first_ns.get_or_insert(now);
+            self.stamped = connection.came.is_some();
+            let at = connection.came.map_or(now, |came| self.since.own(came, now)).max(flight.sent_ns);
+            flight.first_ns.get_or_insert(at);
             let taken = if came == 0 {
                 connection.reader.closed().map(Some)
             } else {
@@ -228,19 +236,27 @@ impl Worker {
                         answer.status,
                         answer.degraded(),
                     );
-                    return self.answered(slot, keep, status, degraded, fault);
+                    return self.answered(slot, self.stamped.then_some(at), keep, (status, degraded), fault);
                 }
                 Err(broken) => return self.fail(slot, Fault::of_broken(broken), now, &broken.to_string()),
             }
         }
     }
 
-    fn answered(&mut self, slot: usize, keep: bool, status: u16, degraded: bool, fault: Option<(Fault, String)>) {
+    /// A whole answer came, at a time that the kernel noted or just now.
+    fn answered(
+        &mut self,
+        slot: usize,
+        at: Option<u64>,
+        keep: bool,
+        (status, degraded): (u16, bool),
+        fault: Option<(Fault, String)>,
+    ) {
         let Some(flight) = self.slots[slot].flight.take() else { return };
         let now = self.now();
         self.in_flight -= 1;
         self.recorder.status(status, degraded);
-        self.end(flight.due, flight.endpoint, times(&flight, now), fault, true);
+        self.end(flight.due, flight.endpoint, times(&flight, at.unwrap_or(now)), fault, true);
         if keep {
             if let Some(connection) = self.slots[slot].connection.as_mut() {
                 connection.phase = Phase::Idle;
