@@ -362,3 +362,104 @@ fn an_alert_is_posted_once_and_once_more_when_it_is_over() {
         heard.lock().expect("whole").iter().map(|v| v["alert"].as_str().expect("text").to_owned()).collect();
     assert_eq!(told, ["1 of 1 instances do not answer", "over: 1 of 1 instances do not answer"], "{}", ran.err);
 }
+
+/// Answers each question that a program asks in a terminal of its own; returns everything that was shown, and its code.
+fn in_a_terminal(dir: &Path, words: &[&str], answers: &[(&str, &str)]) -> (String, u32) {
+    use portable_pty::{CommandBuilder, PtySize, native_pty_system};
+    let pair = native_pty_system().openpty(PtySize { rows: 30, cols: 100, pixel_width: 0, pixel_height: 0 });
+    let pair = pair.expect("a pseudo-terminal");
+    let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_serin"));
+    command.args(words);
+    command.cwd(dir);
+    command.env("SERIN_HOME", dir.join("home"));
+    let mut child = pair.slave.spawn_command(command).expect("started");
+    drop(pair.slave);
+    let mut from = pair.master.try_clone_reader().expect("a reader");
+    let mut keys = pair.master.take_writer().expect("a writer");
+    let shown = Arc::new(std::sync::Mutex::new(String::new()));
+    let kept = Arc::clone(&shown);
+    let reader = std::thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok(n @ 1..) = std::io::Read::read(&mut from, &mut bytes) {
+            kept.lock().expect("whole").push_str(&String::from_utf8_lossy(&bytes[..n]));
+        }
+    });
+    for (question, answer) in answers {
+        let began = Instant::now();
+        while !shown.lock().expect("whole").contains(question) {
+            assert!(began.elapsed() < Duration::from_secs(30), "{question}: {}", shown.lock().expect("whole"));
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        keys.write_all(format!("{answer}\n").as_bytes()).expect("typed");
+    }
+    let code = child.wait().expect("ended").exit_code();
+    drop((keys, pair.master));
+    reader.join().expect("read");
+    let shown = shown.lock().expect("whole").clone();
+    (shown, code)
+}
+
+#[test]
+fn init_asks_at_a_terminal_and_what_it_writes_is_checked() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let url = format!("http://{}", serve(healthy("")));
+    let answers = [
+        ("What is the target called? [staging]", ""),
+        ("Where does it answer?", url.as_str()),
+        ("secret of its tokens?", ""),
+        ("Which Prometheus", ""),
+        ("In which AWS region", ""),
+        ("Which DynamoDB table", ""),
+        ("Which load balancer", ""),
+        ("Which Personalize campaign", ""),
+        ("opened at night?", "https://wiki.example.org/recs"),
+        ("Who is to be called?", "recs-platform"),
+        ("known to have a list?", "v1, v2,v3"),
+    ];
+    let (shown, code) = in_a_terminal(dir.path(), &["init"], &answers);
+    assert_eq!(code, 0, "{shown}");
+    assert!(shown.contains("next: serin check --target staging --config-only"), "{shown}");
+    let text = std::fs::read_to_string(dir.path().join("serin.toml")).expect("written");
+    assert!(
+        text.contains("viewers = [\"v1\", \"v2\", \"v3\"]") && text.contains("\nowner = \"recs-platform\""),
+        "{text}"
+    );
+    let ran = serin(dir.path(), &["check", "--target", "staging", "--config-only"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    let ran = serin(dir.path(), &["check", "--target", "staging", "--json"]);
+    assert_eq!((ran.code, state(&document(&ran), "probe")), (0, "ok".to_owned()), "{}", ran.out);
+}
+
+#[test]
+fn who_scores_live_has_no_store_to_be_asked_of() {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+    let well = healthy("serin_keys_since_timestamp_seconds 1\n");
+    let page: Page = Arc::new(move |path| {
+        let (status, body) = well(path);
+        // Nothing was ever read, nor published: the model itself is what answers.
+        let kept = body.lines().filter(|l| !l.starts_with("serin_store_") && !l.contains("published"));
+        let kept: String = kept.map(|l| format!("{l}\n")).collect();
+        let more = format!(
+            "serin_store_used 0\nserin_store_reads_total{{result=\"ok\"}} 0\nserin_model_trained_timestamp_seconds {}\n",
+            now - 5400
+        );
+        (status, if path == "/metrics" { kept + &more } else { body })
+    });
+    let dir = target(&format!("http://{}", serve(page)), "");
+    let ran = serin(dir.path(), &["check", "--target", "api", "--json"]);
+    let document = document(&ran);
+    let states = ["store-throttling", "store-latency", "freshness"].map(|name| state(&document, name));
+    assert_eq!((ran.code, states), (0, ["not-configured", "not-configured", "ok"].map(str::to_owned)), "{document:#}");
+    let one = |name: &str| {
+        let checks = document["checks"].as_array().expect("checks");
+        checks.iter().find(|c| c["name"] == name).and_then(|c| c["seen"].as_str()).expect("told").to_owned()
+    };
+    assert!(one("freshness").starts_with("model trained 90 min ago"), "{}", one("freshness"));
+    assert!(one("authentication").contains("keys in force for"), "{}", one("authentication"));
+    assert!(
+        one("list-quality").contains("different programmes for 3 viewers")
+            || state(&document, "list-quality") == "unknown"
+    );
+    let unknown = document["checks"].as_array().expect("checks").iter().filter(|c| c["state"] == "unknown").count();
+    assert_eq!(unknown, 0, "{document:#}");
+}

@@ -30,50 +30,38 @@ struct Stack {
     viewers: Vec<JoinHandle<()>>,
 }
 
+/// A small platform: 200 viewers with lists, published below `at`.
+fn platform(at: &Path) {
+    let synth = "data synth --out data --viewers 200 --programmes 60 --viewings 4000 --seed 7";
+    done(at, &synth.split(' ').collect::<Vec<_>>());
+    let train = "train --interactions data/interactions.csv --out model --rank 4 --iterations 3 --seed 7";
+    done(at, &train.split(' ').collect::<Vec<_>>());
+    done(at, &["publish", "--model", "model", "--items", "data/items.csv", "--store", "embedded:store"]);
+}
+
+fn free() -> String {
+    std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").to_string()
+}
+
+/// The words that start a stack of the platform below `at`.
+fn up(at: &Path, listen: &str) -> Vec<String> {
+    let store = format!("embedded:{}", at.join("store").display());
+    let items = at.join("data/items.csv").display().to_string();
+    ["stack", "up", "--listen", listen, "--items", &items, "--store", &store].map(str::to_owned).into()
+}
+
 impl Stack {
     fn up(more: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let at = dir.path();
-        let synth = [
-            "data",
-            "synth",
-            "--out",
-            "data",
-            "--viewers",
-            "200",
-            "--programmes",
-            "60",
-            "--viewings",
-            "4000",
-            "--seed",
-            "7",
-        ];
-        done(at, &synth);
-        let interactions = at.join("data/interactions.csv").display().to_string();
-        let train = [
-            "train",
-            "--interactions",
-            &interactions,
-            "--out",
-            "model",
-            "--rank",
-            "4",
-            "--iterations",
-            "3",
-            "--seed",
-            "7",
-        ];
-        done(at, &train);
-        done(at, &["publish", "--model", "model", "--items", "data/items.csv", "--store", "embedded:store"]);
-        let items = at.join("data/items.csv").display().to_string();
-        let store = format!("embedded:{}", at.join("store").display());
-        let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").to_string();
-        let up = ["stack", "up", "--listen", &free, "--items", &items, "--store", &store, "--replicas", "2"];
-        done(at, &[&up, more].concat());
+        platform(at);
+        let listen = free();
+        let words = up(at, &listen);
+        done(at, &[&words.iter().map(String::as_str).collect::<Vec<_>>(), more].concat());
         let token = done(at, &["token"]);
         let over = Arc::new(AtomicBool::new(false));
         let viewers = (0..4).map(|n| {
-            let (address, token, over) = (free.clone(), token.clone(), Arc::clone(&over));
+            let (address, token, over) = (listen.clone(), token.clone(), Arc::clone(&over));
             std::thread::spawn(move || ask_all_the_time(&address, &token, n, &over))
         });
         let viewers = viewers.collect();
@@ -160,61 +148,116 @@ fn ask(held: &mut Option<BufReader<TcpStream>>, address: &str, token: &str, view
     std::io::copy(&mut connection.take(length), &mut std::io::sink()).ok().map(|_| ())
 }
 
-/// One fault alone, both at once, the other alone: each time the right names.
-fn a_pair(one: &str, other: &str, more: &[&str]) {
-    let stack = Stack::up(more);
+const REPLICAS: &[&str] = &["--replicas", "2"];
+
+fn a_pair(one: &str, other: &str) {
+    pair(&Stack::up(REPLICAS), one, other, Duration::from_millis(1500));
+}
+
+/// One fault alone, both at once, the other alone: each time the right names. A fault is given so long to be felt.
+fn pair(stack: &Stack, one: &str, other: &str, felt: Duration) {
     stack.assert_well("before");
     stack.act("break", one);
     // What the fault is called has no say in it.
     let broken = stack.dir.path().join("home/stack/broken.json");
     let known = std::fs::read_to_string(&broken).expect("what is set");
     std::fs::write(&broken, known.replace(one, "a-riddle")).expect("renamed");
-    std::thread::sleep(Duration::from_millis(1500));
+    std::thread::sleep(felt);
     let (causes, code, document) = stack.check();
     std::fs::write(&broken, known).expect("named again");
     assert!(code == 1 && causes.first() == Some(&(one.to_owned(), true)), "{one} alone: {document:#}");
     stack.act("break", other);
-    std::thread::sleep(Duration::from_millis(1500));
+    std::thread::sleep(felt);
     let (causes, code, document) = stack.check();
     let both = [one, other].iter().all(|f| causes.contains(&((*f).to_owned(), true)));
     assert!(code == 1 && both, "{one} and {other}: {document:#}");
     stack.act("mend", one);
-    std::thread::sleep(Duration::from_millis(1500));
+    std::thread::sleep(felt);
     let (causes, code, document) = stack.check();
     assert!(code == 1 && causes.first() == Some(&(other.to_owned(), true)), "{other} alone: {document:#}");
     stack.act("mend", other);
-    std::thread::sleep(Duration::from_millis(1500));
+    std::thread::sleep(felt);
     stack.assert_well("after");
 }
 
 #[test]
 fn a_store_that_throttles_and_a_stale_catalogue() {
-    a_pair("store-throttled", "catalogue-stale", &[]);
+    a_pair("store-throttled", "catalogue-stale");
 }
 
 #[test]
 fn a_slow_store_and_a_dead_replica() {
-    a_pair("store-slow", "replica-dead", &[]);
+    a_pair("store-slow", "replica-dead");
 }
 
 #[test]
 fn a_rotated_key_and_mute_metrics() {
-    a_pair("key-rotated", "metrics-dead", &[]);
+    a_pair("key-rotated", "metrics-dead");
 }
 
 #[test]
 fn a_bad_model_and_a_quota_that_is_reached() {
-    a_pair("bad-model", "quota-reached", &[]);
+    a_pair("bad-model", "quota-reached");
 }
 
 #[test]
 fn a_clock_that_is_off_and_a_storm_of_retries() {
-    a_pair("clock-skew", "retry-storm", &[]);
+    a_pair("clock-skew", "retry-storm");
+}
+
+#[test]
+fn a_bad_canary_and_a_capacity_that_was_cut() {
+    let stack = Stack::up(&["--canary"]);
+    let at = stack.dir.path();
+    // Nobody is in the canary of a new stack: that nobody will feel it is said at once.
+    let said = done(at, &["stack", "break", "canary-bad"]);
+    assert!(said.contains("nobody is in the canary now") && said.contains("serin stack share"), "{said}");
+    stack.act("mend", "canary-bad");
+    assert_eq!(done(at, &["stack", "share", "30%"]), "30.0 % of the viewers get the canary");
+    assert!(!done(at, &["stack", "break", "canary-bad"]).contains("nobody is in"));
+    stack.act("mend", "canary-bad");
+    let wrong = serin(at, &["stack", "share", "130%"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    std::thread::sleep(Duration::from_secs(4));
+    pair(&stack, "canary-bad", "capacity-cut", Duration::from_secs(5));
+}
+
+#[test]
+fn two_stacks_that_are_started_at_once_are_never_taken_for_each_other() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let at = dir.path();
+    platform(at);
+    let home = |n: usize| at.join(format!("home-{n}"));
+    let at_home = |n: usize, words: &[String]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_serin"));
+        command.current_dir(at).env("SERIN_HOME", home(n)).env_remove("SERIN_JWT_SECRET").args(words);
+        command
+    };
+    for replicas in ["1", "2"] {
+        let listen = free();
+        let words = [up(at, &listen), vec!["--replicas".to_owned(), replicas.to_owned()]].concat();
+        let ran: Vec<Output> = std::thread::scope(|scope| {
+            let both = [0, 1].map(|n| {
+                let mut command = at_home(n, &words);
+                scope.spawn(move || command.output().expect("runs"))
+            });
+            both.map(|one| one.join().expect("ended")).into()
+        });
+        let up: Vec<usize> = (0..2).filter(|n| ran[*n].status.success()).collect();
+        let said = |n: usize| String::from_utf8_lossy(&ran[n].stderr).into_owned();
+        assert_eq!(up.len(), 1, "one has the port {listen}: {} / {}", said(0), said(1));
+        let (first, second) = (up[0], 1 - up[0]);
+        let port = listen.rsplit(':').next().expect("a port");
+        assert!(said(second).contains(&format!("port {port} on 127.0.0.1 is in use")), "{}", said(second));
+        let status = |n| at_home(n, &["stack".to_owned(), "status".to_owned()]).output().expect("runs").status.code();
+        assert_eq!((status(first), status(second)), (Some(0), Some(1)));
+        at_home(first, &["stack".to_owned(), "down".to_owned()]).output().expect("runs");
+    }
 }
 
 #[test]
 fn a_capacity_that_was_cut() {
-    let stack = Stack::up(&[]);
+    let stack = Stack::up(REPLICAS);
     stack.assert_well("before");
     stack.act("break", "capacity-cut");
     std::thread::sleep(Duration::from_secs(6));

@@ -12,6 +12,11 @@ use std::time::{Duration, Instant};
 
 use cloud::{Asked, CloudWatch};
 use serde_json::Value;
+use serin::watch::cloud::Resources;
+use serin::watch::error::WatchError;
+use serin::watch::purse::Purse;
+use serin::watch::source::{Source as _, Span};
+use serin::watch::sources::cloudwatch;
 
 const USD_A_METRIC: f64 = 1e-5;
 const METRICS: usize = 14;
@@ -109,13 +114,17 @@ fn target(more: &str) -> tempfile::TempDir {
 }
 
 fn serin(dir: &Path, cloudwatch: &str, arguments: &[&str], keys: bool) -> Output {
+    serin_at(dir, (cloudwatch, dynamodb()), arguments, keys)
+}
+
+fn serin_at(dir: &Path, (cloudwatch, table): (&str, &str), arguments: &[&str], keys: bool) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_serin"));
     command.current_dir(dir).env("SERIN_HOME", dir.join("home")).args(arguments);
     for (name, _) in std::env::vars().filter(|(n, _)| n.starts_with("AWS_")) {
         command.env_remove(name);
     }
     command.env("HOME", dir).env("AWS_EC2_METADATA_DISABLED", "true");
-    command.env("AWS_ENDPOINT_URL_CLOUDWATCH", cloudwatch).env("AWS_ENDPOINT_URL_DYNAMODB", dynamodb());
+    command.env("AWS_ENDPOINT_URL_CLOUDWATCH", cloudwatch).env("AWS_ENDPOINT_URL_DYNAMODB", table);
     if keys {
         command.env("AWS_ACCESS_KEY_ID", "AKID").env("AWS_SECRET_ACCESS_KEY", "secret");
     }
@@ -249,4 +258,118 @@ fn a_throttled_watch_asks_no_more_for_a_while_and_a_good_one_once_a_minute() {
     let spent = last["spent_usd"].as_f64().expect("dollars");
     assert!((spent - good.billed.metrics() as f64 * USD_A_METRIC).abs() < 1e-9, "{last:#}");
     assert!((last["rate"].as_f64().expect("known") - 200.0).abs() < 10.0, "{last:#}");
+}
+
+/// A server that refuses everything, as DynamoDB words it.
+fn refusing(kind: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut line = String::new();
+            let mut reader = BufReader::new(&stream);
+            while reader.read_line(&mut line).unwrap_or(0) > 2 {
+                line.clear();
+            }
+            let body = format!("{{\"__type\":\"com.amazon.coral.service#{kind}\",\"message\":\"no\"}}");
+            let head =
+                "HTTP/1.1 400 X\r\nconnection: close\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length:";
+            let _ = write!(&stream, "{head} {}\r\n\r\n{body}", body.len());
+        }
+    });
+    url
+}
+
+#[test]
+fn each_source_of_aws_names_the_action_that_is_missing_and_another_account_is_suspected() {
+    let denied = CloudWatch::start(|_| Err((400, "com.amazonaws#AccessDeniedException", "not authorized")));
+    let dir = target("");
+    let words = ["check", "--target", "api", "--config-only"];
+    let ran = serin_at(dir.path(), (&denied.url, &refusing("AccessDeniedException")), &words, true);
+    let out = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert_eq!(ran.status.code(), Some(3), "{out}");
+    for action in ["cloudwatch:GetMetricData", "dynamodb:DescribeTable"] {
+        assert!(out.contains(&format!("the policy does not allow {action}")), "{out}");
+    }
+    // Keys of another account find no such table, and no number of it.
+    let empty = CloudWatch::start(|_| Ok(Vec::new()));
+    let ran = serin_at(dir.path(), (&empty.url, &refusing("ResourceNotFoundException")), &words, true);
+    let out = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert!(out.contains("not in `eu-west-1` for these credentials (another account's"), "{out}");
+    assert!(out.contains("or with the credentials of another account?"), "{out}");
+}
+
+const FORTY: usize = 40;
+
+/// Runs with keys in its environment, started by the test below.
+#[test]
+#[ignore = "the inner side of the next test"]
+fn hours_of_forty_metrics() {
+    let cloudwatch = CloudWatch::start(|asked| Ok(healthy(asked)));
+    let dir = tempfile::tempdir().expect("a folder");
+    // Four environments, each a table and a load balancer.
+    let queries = |n: usize| {
+        let (table, balancer) = (Some(format!("lists-{n}")), Some(format!("app/recs/{n}")));
+        Resources { table, balancer, campaign: None }.queries(0.99)
+    };
+    let queries: Vec<_> = (0..4).flat_map(queries).collect();
+    assert_eq!(queries.len(), FORTY);
+    let purse = |cap| Purse::of(dir.path(), &format!("{cap:?}"), cap);
+    let open = |cap| {
+        let endpoint = Some(cloudwatch.url.clone());
+        cloudwatch::CloudWatch::new("eu-west-1".to_owned(), endpoint, queries.clone(), purse(cap))
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    // Half an hour of a day that began after midnight, looked at each seven seconds: whoever looks often pays no more.
+    let day = jiff::Timestamp::now().as_second() as f64;
+    let start = (day / 86_400.0).floor() * 86_400.0 - 86_400.0 + 3600.0;
+    let look = |source: &cloudwatch::CloudWatch, second: f64| {
+        let to = start + second;
+        runtime.block_on(source.ask(Span { from: to - 300.0, to }))
+    };
+    let source = open(None);
+    look(&source, 0.0).expect("told");
+    let first = cloudwatch.billed.metrics();
+    assert_eq!(first, 3 * FORTY, "the past is looked at once, in three pieces");
+    let minutes = 30_u32;
+    for tick in 1..=minutes * 60 / 7 {
+        look(&source, f64::from(tick * 7)).expect("told");
+    }
+    let watched = cloudwatch.billed.metrics() - first;
+    println!("watched {} {}", watched as f64 / f64::from(minutes), cloudwatch.billed.metrics() as f64 * USD_A_METRIC);
+    let said = purse(None).spent(start + 60.0).usd;
+    assert!((said / (cloudwatch.billed.metrics() as f64 * USD_A_METRIC) - 1.0).abs() < 1e-6, "{said}");
+    // With a cap it asks as long as the money lasts, and then no more.
+    let before = cloudwatch.billed.metrics();
+    let (cap, source) = (0.0105, open(Some(0.0105)));
+    let mut refused = None;
+    for minute in 0..60_u32 {
+        refused = look(&source, f64::from(minute) * 60.0).err();
+    }
+    assert!(matches!(refused, Some(WatchError::Cap { .. })), "{refused:?}");
+    let billed = (cloudwatch.billed.metrics() - before) as f64 * USD_A_METRIC;
+    assert!(billed <= cap && billed > cap - 40.0 * USD_A_METRIC, "billed {billed}, the cap is {cap}");
+}
+
+#[test]
+fn forty_metrics_a_minute_cost_what_the_cost_command_says() {
+    let mut command = Command::new(std::env::current_exe().expect("this test"));
+    command.args(["--ignored", "--exact", "hours_of_forty_metrics", "--nocapture"]);
+    let dir = tempfile::tempdir().expect("a folder");
+    for (name, _) in std::env::vars().filter(|(n, _)| n.starts_with("AWS_")) {
+        command.env_remove(name);
+    }
+    command.env("HOME", dir.path()).env("AWS_EC2_METADATA_DISABLED", "true");
+    command.env("AWS_ACCESS_KEY_ID", "AKID").env("AWS_SECRET_ACCESS_KEY", "secret");
+    let ran = command.output().expect("runs");
+    let out = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert!(ran.status.success(), "{out}{}", String::from_utf8_lossy(&ran.stderr));
+    let told = out.lines().find_map(|l| l.split("watched ").nth(1)).expect("told");
+    let each_minute: f64 = told.split(' ').next().and_then(|n| n.parse().ok()).expect("a number");
+    let ran = serin(dir.path(), "http://127.0.0.1:1", &["cost", "estimate", "--metrics", "40", "--json"], false);
+    let document: Value = serde_json::from_slice(&ran.stdout).expect("JSON");
+    let lines = document["own"]["lines"].as_array().expect("lines");
+    let line = lines.iter().find(|l| l["what"] == "watching").expect("a line");
+    let (said, billed) = (line["usd"].as_f64().expect("dollars"), each_minute * USD_A_METRIC * 60.0 * 730.0);
+    assert!((billed / said - 1.0).abs() < 0.01, "the cost command says {said} a month, {billed} would be billed");
 }

@@ -7,7 +7,7 @@ use super::config::{Config, Target, Watched};
 use super::session::Session;
 use crate::cost::prices::Prices;
 use crate::incident::gather::{Cloud, Deployment, Instance};
-use crate::incident::scene::Limits;
+use crate::incident::scene::{Limits, UnitPrices};
 use crate::incident::told_by::ToldBy;
 use crate::judge::objective::{Figure, Metric, Objective};
 use crate::run::error::RunError;
@@ -126,9 +126,12 @@ fn cloud(watched: &Watched, home: &Path) -> Result<Option<Cloud>, String> {
     if watched.spend_cap.is_some_and(|cap| !cap.is_finite() || cap < 0.0) {
         return Err("spend_cap is a number of dollars a day".to_owned());
     }
-    let unit_usd = Prices::open(None, &Prices::updated(home)).ok().and_then(|p| p.one("dynamodb.rcu-hour", &region));
-    let endpoint = watched.endpoint_url.clone();
-    Ok(Some(Cloud { region, endpoint, resources, cap_usd: watched.spend_cap, unit_usd }))
+    let prices = Prices::open(None, &Prices::updated(home)).ok().map(|p| UnitPrices {
+        unit: p.one("dynamodb.rcu-hour", &region),
+        campaign: p.tiers("personalize.tps-hour", &region),
+    });
+    let (endpoint, prices) = (watched.endpoint_url.clone(), prices.unwrap_or_default());
+    Ok(Some(Cloud { region, endpoint, resources, cap_usd: watched.spend_cap, prices }))
 }
 
 fn changes(watched: &Watched) -> Vec<ToldBy> {

@@ -125,6 +125,11 @@ impl Prices {
         self.rows(item, region).first().filter(|r| r.above == 0.0).map(|r| r.usd)
     }
 
+    /// Returns what one unit costs from each amount of a month on; empty where the price is not known.
+    pub fn tiers(&self, item: &str, region: &str) -> Vec<(f64, f64)> {
+        self.rows(item, region).iter().map(|r| (r.above, r.usd)).collect()
+    }
+
     /// What `amount` units of one month cost, tier by tier.
     pub fn of(&self, item: &str, region: &str, amount: f64) -> Option<f64> {
         let rows = self.rows(item, region);

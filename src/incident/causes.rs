@@ -397,7 +397,7 @@ fn lists_of_the_known(scene: &Scene) -> Option<String> {
 }
 
 pub fn canary_bad(scene: &Scene) -> Option<Suspect> {
-    let (canary, stable) = (scene.series.arm("canary"), scene.series.arm("stable"));
+    let (canary, stable) = (scene.series.arm("canary"), scene.stable());
     if canary.is_empty() {
         return None;
     }
@@ -415,6 +415,9 @@ pub fn canary_bad(scene: &Scene) -> Option<Suspect> {
     let fresh = canary.last_each().filter(|s| s.at >= scene.began - 1.0);
     let dead = fresh.filter_map(|s| s.get(Signal::Up)).any(|u| u == 0.0);
     let spell = scene.spell(&canary, worse).or_else(|| dead.then(|| just_now(scene)))?;
+    // A canary that is gone hurts nobody any more.
+    let gone = canary.newest().filter(|_| !scene.has_canary());
+    let spell = Spell { ended: spell.ended.or(gone), ..spell };
     let to = spell.ended.unwrap_or(scene.now);
     let told = |s: &Series| {
         let errors = scene.error_share(s, spell.began, to).map_or("?".to_owned(), |e| Share(e).to_string());
@@ -450,7 +453,7 @@ pub fn metrics_dead(scene: &Scene) -> Option<Suspect> {
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-    use super::super::scene::{Heard, Kind, Limits};
+    use super::super::scene::{Heard, Kind, Limits, UnitPrices};
     use super::super::triage::triage;
     use super::*;
     use crate::judge::verdict::Verdict;
@@ -502,53 +505,7 @@ mod tests {
     fn scene(faults: &[Fault], began: f64, ended: f64) -> Scene {
         let mut samples = Vec::new();
         for (instance, arm) in [("api-1", "stable"), ("api-2", "stable"), ("canary", "canary")] {
-            let mut sample = Sample { arm: arm.to_owned(), ..Sample::new(0.0, instance) };
-            for signal in [Signal::Requests, Signal::StoreReads] {
-                sample.set(signal, 1e6);
-            }
-            let mut at = NOW - 3600.0;
-            while at <= NOW {
-                let mut life = WELL;
-                if at > NOW - began && at <= NOW - ended {
-                    faults.iter().for_each(|fault| fault(&mut life, instance));
-                }
-                at += STEP;
-                sample.at = at - STEP;
-                sample.set(Signal::Up, life.up);
-                if life.up == 0.0 {
-                    samples.push(Sample { numbers: [(Signal::Up, 0.0)].into(), timings: [].into(), ..sample.clone() });
-                    continue;
-                }
-                for (signal, grown) in [
-                    (Signal::Requests, life.requests),
-                    (Signal::StoreReads, life.requests + life.retries + life.store_throttled),
-                    (Signal::Errors, life.errors),
-                    (Signal::Throttled, life.throttled),
-                    (Signal::Refused, life.refused),
-                    (Signal::RefusedTime, life.refused_time),
-                    (Signal::Empty, life.empty),
-                    (Signal::StoreThrottled, life.store_throttled),
-                    (Signal::StoreRetries, life.retries),
-                    (Signal::StoreUnits, life.units),
-                ] {
-                    sample.add(signal, grown);
-                }
-                for (signal, value) in [
-                    (Signal::StoreCapacity, life.capacity),
-                    (Signal::Clock, sample.at + life.clock),
-                    (Signal::CatalogueBuilt, sample.at - life.catalogue_age),
-                ] {
-                    sample.set(signal, value);
-                }
-                for (timing, ms) in [(Timing::Request, life.ms), (Timing::Store, life.store_ms)] {
-                    let buckets = sample
-                        .timings
-                        .entry(timing)
-                        .or_insert_with(|| [0.001, 0.01, 0.1, 1.0, 3600.0].iter().map(|b| (*b, 0.0)).collect());
-                    buckets.iter_mut().filter(|b| ms / 1000.0 <= b.0).for_each(|b| b.1 += life.requests);
-                }
-                samples.push(sample.clone());
-            }
+            samples.extend(life(faults, (began, ended), (instance, arm), NOW - 3600.0));
         }
         let said = Heard { name: "metrics".to_owned(), kind: Kind::Metrics, took_s: 0.0, said: Ok(()) };
         let health = Heard { kind: Kind::Health, ..said.clone() };
@@ -563,9 +520,62 @@ mod tests {
             probed: None,
             changes: Vec::new(),
             spent: None,
-            unit_usd: None,
+            prices: UnitPrices::default(),
             help: Vec::new(),
         }
+    }
+
+    /// What one instance says from a moment on, with faults between two moments before now.
+    fn life(faults: &[Fault], (began, ended): (f64, f64), (instance, arm): (&str, &str), from: f64) -> Vec<Sample> {
+        let mut samples = Vec::new();
+        let mut sample = Sample { arm: arm.to_owned(), ..Sample::new(0.0, instance) };
+        for signal in [Signal::Requests, Signal::StoreReads] {
+            sample.set(signal, 1e6);
+        }
+        let mut at = from;
+        while at <= NOW {
+            let mut life = WELL;
+            if at > NOW - began && at <= NOW - ended {
+                faults.iter().for_each(|fault| fault(&mut life, instance));
+            }
+            at += STEP;
+            sample.at = at - STEP;
+            sample.set(Signal::Up, life.up);
+            if life.up == 0.0 {
+                samples.push(Sample { numbers: [(Signal::Up, 0.0)].into(), timings: [].into(), ..sample.clone() });
+                continue;
+            }
+            for (signal, grown) in [
+                (Signal::Requests, life.requests),
+                (Signal::StoreReads, life.requests + life.retries + life.store_throttled),
+                (Signal::Errors, life.errors),
+                (Signal::Throttled, life.throttled),
+                (Signal::Refused, life.refused),
+                (Signal::RefusedTime, life.refused_time),
+                (Signal::Empty, life.empty),
+                (Signal::StoreThrottled, life.store_throttled),
+                (Signal::StoreRetries, life.retries),
+                (Signal::StoreUnits, life.units),
+            ] {
+                sample.add(signal, grown);
+            }
+            for (signal, value) in [
+                (Signal::StoreCapacity, life.capacity),
+                (Signal::Clock, sample.at + life.clock),
+                (Signal::CatalogueBuilt, sample.at - life.catalogue_age),
+            ] {
+                sample.set(signal, value);
+            }
+            for (timing, ms) in [(Timing::Request, life.ms), (Timing::Store, life.store_ms)] {
+                let buckets = sample
+                    .timings
+                    .entry(timing)
+                    .or_insert_with(|| [0.001, 0.01, 0.1, 1.0, 3600.0].iter().map(|b| (*b, 0.0)).collect());
+                buckets.iter_mut().filter(|b| ms / 1000.0 <= b.0).for_each(|b| b.1 += life.requests);
+            }
+            samples.push(sample.clone());
+        }
+        samples
     }
 
     const FAULTS: [(&str, Fault); 10] = [
@@ -628,6 +638,26 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_canary_that_is_gone_neither_lasts_nor_hides_what_is_wrong_now() {
+        let bad: Fault = |l, i| l.errors = if i == "canary" { 40.0 } else { 0.0 };
+        let mut scene = scene(&[bad], 900.0, 0.0);
+        let before: Vec<_> = scene.series.until(NOW - 300.0).within(0.0, NOW).flatten().cloned().collect();
+        // The stack was started anew five minutes ago, without a canary and with another trouble.
+        let anew = life(&[|l, _| l.throttled = 90.0], (200.0, 0.0), ("api", ""), NOW - 290.0);
+        scene.series = Series::new(before.into_iter().chain(anew));
+        assert_eq!(causes(&scene), [("quota-reached".to_owned(), true), ("canary-bad".to_owned(), false)]);
+    }
+
+    #[test]
+    fn a_replica_that_is_gone_tells_no_numbers_and_that_is_no_trouble_of_theirs() {
+        let dead: Fault = |l, i| l.up = if i == "api-2" { 0.0 } else { 1.0 };
+        let mut scene = scene(&[dead], 300.0, 0.0);
+        let gone = Heard { kind: Kind::Gone, said: Err("refused".to_owned()), ..scene.heard[0].clone() };
+        scene.heard.push(gone);
+        assert_eq!(causes(&scene), [("replica-dead".to_owned(), true)]);
     }
 
     #[test]

@@ -16,10 +16,11 @@ pub struct Change {
 
 /// Returns the changes that the numbers show: a capacity that moved, another generation, another catalogue.
 pub fn seen(series: &Series, from: f64, to: f64) -> Vec<Change> {
-    let told: [(Signal, &str, fn(f64, f64) -> String); 4] = [
+    let told: [(Signal, &str, fn(f64, f64) -> String); 5] = [
         (Signal::StoreCapacity, "store", |a, b| format!("capacity {a:.0} → {b:.0} read units")),
         (Signal::Quota, "quota", |a, b| format!("quota {a:.0} → {b:.0} requests a second")),
         (Signal::ModelPublished, "publish", |_, _| "another generation of lists is served".to_owned()),
+        (Signal::KeysSince, "api", |_, _| "started again, or checks tokens with other keys".to_owned()),
         (Signal::CatalogueBuilt, "catalogue", |a, b| {
             if b < a { "an older catalogue is held".to_owned() } else { "a newer catalogue is held".to_owned() }
         }),

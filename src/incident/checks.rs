@@ -4,6 +4,7 @@ use super::causes;
 use super::check::{Check, State};
 use super::scene::{Kind, Scene, age, clock};
 use crate::stats::units::{Millis, Rps, Share};
+use crate::watch::probe::Probed;
 use crate::watch::sample::{Signal, Timing};
 use crate::watch::series::Growth;
 
@@ -51,6 +52,14 @@ fn untold(scene: &Scene, name: &str, what: &str) -> Check {
     } else {
         Check::new(name, State::NotConfigured, "no source of numbers is configured")
     }
+}
+
+/// Where the target says itself that it reads no store, there is nothing to be told of one.
+fn untold_store(scene: &Scene, name: &str, what: &str) -> Check {
+    if scene.storeless() {
+        return Check::new(name, State::NotConfigured, "the target reads no store: it scores every answer live");
+    }
+    untold(scene, name, what)
 }
 
 fn judged(over: bool, near: bool) -> State {
@@ -147,7 +156,7 @@ fn store_throttling(scene: &Scene) -> Check {
         (Signal::TableThrottled, Signal::TableReads, CLOUDWATCH),
     ];
     match scene.worst(&kinds) {
-        None => untold(scene, "store-throttling", "no reads of the store were seen in the last minute"),
+        None => untold_store(scene, "store-throttling", "no reads of the store were seen in the last minute"),
         Some(told) => {
             let state = judged(told.value > 0.002, told.value > 0.0);
             let usual = scene.usual(|f, t| scene.series.share(told.part, told.whole, f, t));
@@ -169,7 +178,7 @@ fn store_latency(scene: &Scene) -> Check {
                 let seen = format!("{} on average (limit {})", Millis(ms), Millis(limit));
                 Check::new("store-latency", judged(ms > limit, ms > limit * 0.8), seen).from(CLOUDWATCH, Some(old))
             }
-            None => untold(scene, "store-latency", "no reads of the store were timed in the last minute"),
+            None => untold_store(scene, "store-latency", "no reads of the store were timed in the last minute"),
         },
         Some(ms) => {
             let limit = scene.limits.store_ms;
@@ -263,10 +272,12 @@ fn authentication(scene: &Scene) -> Check {
     };
     let off = skew.is_some_and(|s| s.abs() > scene.limits.skew_s);
     let clocks = skew.map_or(String::new(), |s| format!(", clocks apart by {:.1} s", s.abs()));
+    let keys = scene.series.gauges(Signal::KeysSince, scene.from).into_iter().reduce(f64::max);
+    let keys = keys.map_or(String::new(), |at| format!(", keys in force for {}", age(scene.now - at)));
     Check::new(
         "authentication",
         judged(off || refused_us, share > 0.05),
-        format!("{} of requests refused{clocks}", Share(share)),
+        format!("{} of requests refused{clocks}{keys}", Share(share)),
     )
     .usual(scene.usual(read).map(|u| Share(u).to_string()))
     .from(METRICS, scene.age())
@@ -278,11 +289,14 @@ fn aged(scene: &Scene, signal: Signal) -> Option<f64> {
 }
 
 fn freshness(scene: &Scene) -> Check {
-    match aged(scene, Signal::ModelPublished) {
+    let published = aged(scene, Signal::ModelPublished).map(|old| ("lists published", old));
+    // Who scores live has no lists: the model itself is what grows old.
+    let told = published.or_else(|| aged(scene, Signal::ModelTrained).map(|old| ("model trained", old)));
+    match told {
         None => untold(scene, "freshness", "when lists were published is not known"),
-        Some(old) => {
+        Some((what, old)) => {
             let limit = scene.limits.model_age_s;
-            let seen = format!("lists published {} ago (limit {})", age(old), age(limit));
+            let seen = format!("{what} {} ago (limit {})", age(old), age(limit));
             Check::new("freshness", judged(old > limit, old > limit * 0.8), seen).from(METRICS, scene.age())
         }
     }
@@ -296,7 +310,10 @@ fn list_quality(scene: &Scene) -> Check {
     };
     let degraded = share(Signal::Degraded).unwrap_or(0.0);
     let poor = causes::bad_model(scene).is_some_and(|s| s.spell.ended.is_none());
-    let seen = format!("empty {}, popular {}, degraded {}", Share(empty), Share(popular), Share(degraded));
+    let mut seen = format!("empty {}, popular {}, degraded {}", Share(empty), Share(popular), Share(degraded));
+    if let Some((programmes, viewers)) = scene.probed.as_ref().and_then(Probed::programmes) {
+        seen += &format!(", {programmes} different programmes for {viewers} viewers");
+    }
     let usual = scene.usual(|f, t| scene.series.share(Signal::Popular, Signal::Requests, f, t));
     Check::new("list-quality", judged(poor, empty > 0.05 || degraded > 0.01), seen)
         .usual(usual.map(|u| format!("popular {}", Share(u))))
@@ -345,22 +362,44 @@ fn quota(scene: &Scene) -> Check {
     }
 }
 
+/// What a campaign that is asked so much costs an hour, at the pace of a month; the least that is provisioned is not known.
+fn campaign_hour(scene: &Scene, rate: f64) -> Option<f64> {
+    const MONTH_H: f64 = 730.0;
+    let tiers = &scene.prices.campaign;
+    let ends = tiers.iter().skip(1).map(|t| t.0).chain([f64::INFINITY]);
+    let month = tiers.iter().zip(ends).map(|((above, usd), end)| ((rate * MONTH_H).min(end) - above).max(0.0) * usd);
+    (!tiers.is_empty()).then(|| month.sum::<f64>() / MONTH_H)
+}
+
 fn cost(scene: &Scene) -> Check {
     let asking = scene.spent.filter(|s| s.usd > 0.0);
     let asking = asking.map_or(String::new(), |s| format!("; asking cost ${:.4} today", s.usd));
-    let hour = |units: f64| scene.unit_usd.map(|usd| units * usd);
-    let now = scene.series.gauges(Signal::StoreCapacity, scene.from).into_iter().reduce(f64::max);
-    let Some((units, usd)) = now.and_then(|units| Some((units, hour(units)?))) else {
-        let seen = format!("no table and region are configured whose capacity has a price{asking}");
-        return Check::new("cost", State::NotConfigured, seen);
-    };
     let (day, hours) = (86_400.0, 3.0 * 3600.0);
-    let then = scene.series.values(Signal::StoreCapacity, scene.now - day - hours, scene.now - day + hours);
-    let then = then.last().and_then(|v| hour(v.1));
+    let yesterday = (scene.now - day - hours, scene.now - day + hours);
+    let units = scene.series.gauges(Signal::StoreCapacity, scene.from).into_iter().reduce(f64::max);
+    let hour = |units: f64| scene.prices.unit.map(|usd| units * usd);
+    let table = units.and_then(|units| {
+        let then = scene.series.values(Signal::StoreCapacity, yesterday.0, yesterday.1).last().and_then(|v| hour(v.1));
+        Some((format!("{units:.0} read units"), hour(units)?, then))
+    });
+    let campaign = scene.rate(Signal::CampaignRequests).and_then(|rate| {
+        // The same hour: what a campaign costs follows the evening.
+        let then = scene.series.growth(Signal::CampaignRequests, scene.from - day, scene.now - day);
+        let then = then.filter(|g| g.seconds > 0.0).and_then(|g| campaign_hour(scene, g.per_second()));
+        Some((format!("a campaign at {}", Rps(rate)), campaign_hour(scene, rate)?, then))
+    });
+    let known: Vec<_> = table.into_iter().chain(campaign).collect();
+    if known.is_empty() {
+        let seen = format!("no table or campaign is configured whose capacity has a price{asking}");
+        return Check::new("cost", State::NotConfigured, seen);
+    }
+    let what: Vec<_> = known.iter().map(|k| k.0.as_str()).collect();
+    let usd: f64 = known.iter().map(|k| k.1).sum();
+    let then: Option<f64> = known.iter().map(|k| k.2).sum();
     let state = if then.is_some_and(|t| usd > t * 1.5) { State::Warn } else { State::Ok };
-    Check::new("cost", state, format!("${usd:.2} an hour for {units:.0} read units{asking}"))
+    Check::new("cost", state, format!("${usd:.2} an hour for {}{asking}", what.join(" and ")))
         .usual(then.map(|t| format!("${t:.2} yesterday")))
-        .from("the table's capacity and the price list", scene.age())
+        .from("capacity and the price list", scene.age())
 }
 
 fn blind_spots(scene: &Scene) -> Check {

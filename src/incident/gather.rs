@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::change::{self, Change};
-use super::scene::{Heard, Kind, Limits, Scene};
+use super::scene::{Heard, Kind, Limits, Scene, UnitPrices};
 use super::told_by::ToldBy;
 use crate::load::dress::Tokens;
 use crate::watch::cloud::Resources;
@@ -59,8 +59,7 @@ pub struct Cloud {
     pub resources: Resources,
     /// Dollars a day that asking may cost.
     pub cap_usd: Option<f64>,
-    /// Dollars that a provisioned read unit costs an hour.
-    pub unit_usd: Option<f64>,
+    pub prices: UnitPrices,
 }
 
 /// One process that answers, by its own address.
@@ -208,7 +207,7 @@ pub async fn gather(d: &Deployment, home: &Path, since: Duration, changes: Vec<C
         series,
         heard: [second.heard, distant.heard, deaf].concat(),
         spent: far.spent(now),
-        unit_usd: d.cloud.as_ref().and_then(|c| c.unit_usd),
+        prices: d.cloud.as_ref().map(|c| c.prices.clone()).unwrap_or_default(),
         probed: Some(probed),
         changes,
         help: d.help.clone(),
@@ -310,7 +309,9 @@ async fn ask_instance(instance: &Instance, tells: bool, asker: &Asker, at: f64, 
         took_s: took.as_secs_f64(),
         said: alive.map(|_| ()).map_err(|e| e.to_string()),
     };
-    let numbers = told.as_ref().map(|told| heard(Kind::Metrics, told));
+    // A process that is gone cannot tell its numbers: that is no trouble of theirs.
+    let kind = if health.said.is_err() { Kind::Gone } else { Kind::Metrics };
+    let numbers = told.as_ref().map(|told| heard(kind, told));
     let mut sample = told.and_then(|t| t.answer.ok()?.pop()).unwrap_or_default();
     // The clock is judged by the moment of its own answer, the counters by the round's.
     if let Some(clock) = sample.get(Signal::Clock) {

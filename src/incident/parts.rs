@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::scene::{Limits, OLD_S, age};
+use crate::stats::units::Share;
 use crate::watch::sample::{Sample, Signal, Timing};
 use crate::watch::series::{Growth, Series};
 
@@ -16,6 +17,8 @@ pub enum Stand {
     /// At its limit: some of what is asked is refused.
     Full,
     Down,
+    /// Some of what is asked fails, and not for want of capacity.
+    Fails,
     /// It answers, and is not what it should be: too old, too slow.
     Poor,
     /// Nobody told.
@@ -27,7 +30,7 @@ impl Stand {
         match self {
             Self::Up => "✓",
             Self::Warm => "!",
-            Self::Full | Self::Down | Self::Poor => "✗",
+            Self::Full | Self::Fails | Self::Down | Self::Poor => "✗",
             Self::Unknown => "?",
         }
     }
@@ -38,9 +41,30 @@ impl Stand {
             Self::Warm => "warm",
             Self::Full => "full",
             Self::Down => "down",
+            Self::Fails => "fails",
             Self::Poor => "poor",
             Self::Unknown => "?",
         }
+    }
+}
+
+impl Part {
+    /// What is wrong with it, for one line; `None` where nothing is.
+    pub fn trouble(&self) -> Option<String> {
+        let errors = self.errors.filter(|e| *e > 0.0);
+        Some(match self.stand {
+            Stand::Down => format!("{} does not answer", self.name),
+            Stand::Full => format!("{} is at its limit and refuses some of what it is asked", self.name),
+            Stand::Fails => match errors {
+                Some(e) => format!("{}: {} of what it is asked fails", self.name, Share(e)),
+                None => format!("{}: some of what it is asked fails", self.name),
+            },
+            Stand::Poor => match &self.told {
+                Some(told) => format!("{} is too old: {told}", self.name),
+                None => format!("{} is too slow", self.name),
+            },
+            Stand::Up | Stand::Warm | Stand::Unknown => return None,
+        })
     }
 }
 
@@ -77,9 +101,11 @@ fn rate(series: &Series, signal: Signal, from: f64, now: f64) -> Option<f64> {
     series.growth(signal, from, now).filter(|g| g.seconds > 0.0).map(Growth::per_second)
 }
 
-fn stand(failing: Option<f64>, limit: f64, used: Option<f64>, slow: bool) -> Stand {
+/// `failing` is the share that failed, and whether being refused is what failed; with room left, a refusal is no limit's.
+fn stand((failing, refused): (Option<f64>, bool), limit: f64, used: Option<f64>, slow: bool) -> Stand {
     match (failing, used) {
-        (Some(f), _) if f > limit => Stand::Full,
+        (Some(f), u) if f > limit && refused && u.is_none_or(|u| u > 0.5) => Stand::Full,
+        (Some(f), _) if f > limit => Stand::Fails,
         (None, _) => Stand::Unknown,
         (Some(_), _) if slow => Stand::Poor,
         (Some(_), Some(u)) if u > 0.8 => Stand::Warm,
@@ -100,14 +126,16 @@ fn instance(series: &Series, last: &Sample, limits: &Limits, from: f64, now: f64
     let state = match last.get(Signal::Up) {
         Some(0.0) => Stand::Down,
         _ if now - last.at > 30.0 => Stand::Unknown,
-        _ => stand(failing, limits.errors, used, slow),
+        _ => stand((failing, share(Signal::Throttled) > share(Signal::Errors)), limits.errors, used, slow),
     };
     let name = last.instance.clone();
     Part { name, stand: state, rate: rate_of, p99_ms, errors: share(Signal::Errors), used, told: None }
 }
 
 fn store(series: &Series, limits: &Limits, from: f64, now: f64) -> Option<Part> {
-    let reads = rate(series, Signal::StoreReads, from, now);
+    let used = series.gauges(Signal::StoreUsed, from);
+    // Who scores every answer live reads no store.
+    let reads = rate(series, Signal::StoreReads, from, now).filter(|_| !used.contains(&0.0) || used.contains(&1.0));
     let table = series.newest_of(Signal::TableReads).filter(|at| now - at < OLD_S);
     if reads.is_none() && table.is_none() {
         return None;
@@ -125,7 +153,7 @@ fn store(series: &Series, limits: &Limits, from: f64, now: f64) -> Option<Part> 
     let p99_ms = series.quantile(Timing::Store, 0.99, from, now).or(late);
     let p90 = series.quantile(Timing::Store, 0.9, from, now).or(late);
     let slow = p90.is_some_and(|p| p > limits.store_ms);
-    let state = stand(errors, 0.002, used, slow);
+    let state = stand((errors, true), 0.002, used, slow);
     Some(Part { name: "key-value".to_owned(), stand: state, rate: rate_of, p99_ms, errors, used, told: None })
 }
 
@@ -136,7 +164,7 @@ fn campaign(series: &Series, limits: &Limits, now: f64) -> Option<Part> {
     let errors = series.share(Signal::CampaignRefused, Signal::CampaignRequests, from, newest);
     let used = rate_of.map(|r| r / limits.campaign_rate.max(1.0));
     let p99_ms = series.values(Signal::CampaignLatencyMs, from, newest).last().map(|v| v.1);
-    let state = stand(errors.or(rate_of.filter(|r| *r == 0.0)), 0.002, used, false);
+    let state = stand((errors.or(rate_of.filter(|r| *r == 0.0)), true), 0.002, used, false);
     Some(Part { name: "campaign".to_owned(), stand: state, rate: rate_of, p99_ms, errors, used, told: None })
 }
 
@@ -152,8 +180,11 @@ fn held(series: &Series, limits: &Limits, from: f64, now: f64) -> Vec<Part> {
     let counted = |s: Signal, what: &str| oldest(s).map_or(String::new(), |n| format!("{n:.0} {what}, "));
     let catalogue = counted(Signal::CatalogueItems, "programmes") + "built ";
     let lists = counted(Signal::Lists, "lists") + "published ";
+    let live = oldest(Signal::ModelPublished).is_none();
+    let trained = oldest(Signal::ModelTrained).filter(|_| live);
     let rows = [
         row("catalogue", oldest(Signal::CatalogueBuilt), limits.catalogue_age_s, catalogue),
+        row("model", trained, limits.model_age_s, "trained ".to_owned()),
         row("lists", oldest(Signal::ModelPublished), limits.model_age_s, lists),
     ];
     rows.into_iter().flatten().collect()
@@ -201,7 +232,8 @@ mod tests {
         assert_eq!(well, [row("api", "up", None), row("key-value", "up", Some(0.05)), row("catalogue", "up", None)]);
         assert_eq!(told(&series(0.0, 0.0, 1.0, 60.0))[1].1, "warm");
         assert_eq!(told(&series(0.0, 20.0, 1.0, 60.0))[1].1, "full");
-        assert_eq!(told(&series(20.0, 0.0, 1.0, 60.0))[0].1, "full");
+        assert_eq!(told(&series(0.0, 20.0, 1.0, 1000.0))[1].1, "fails", "with room left it is not full");
+        assert_eq!(told(&series(20.0, 0.0, 1.0, 60.0))[0].1, "fails");
         assert_eq!(told(&series(0.0, 0.0, 0.0, 60.0))[0].1, "down");
         assert_eq!(told(&Series::default()), []);
     }

@@ -65,12 +65,23 @@ pub struct Heard {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Metrics,
+    /// The numbers of a process that does not answer at all.
+    Gone,
     Prometheus,
     CloudWatch,
     DynamoDb,
     Health,
     /// Who tells of deploys and other changes.
     Changes,
+}
+
+/// What capacity costs, as far as the region's prices are known.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UnitPrices {
+    /// Dollars that a provisioned read unit costs an hour.
+    pub unit: Option<f64>,
+    /// Of a campaign: from so many TPS-hours of a month on, the dollars that one costs.
+    pub campaign: Vec<(f64, f64)>,
 }
 
 #[derive(Clone, Debug)]
@@ -88,8 +99,7 @@ pub struct Scene {
     pub changes: Vec<Change>,
     /// What asking cost today, where it costs anything.
     pub spent: Option<Spent>,
-    /// Dollars that a provisioned read unit costs an hour, where the region's price is known.
-    pub unit_usd: Option<f64>,
+    pub prices: UnitPrices,
     /// Where the runbook and the dashboards are, and whom to call: said under "do".
     pub help: Vec<String>,
 }
@@ -137,16 +147,28 @@ impl Scene {
         self.series.growth(signal, from, to).filter(|g| g.seconds > 0.0).map(Growth::per_second)
     }
 
-    /// What the target does when nobody broke it: the same half hour a week ago, else the day before the span.
-    pub fn usual<T>(&self, read: impl Fn(f64, f64) -> Option<T>) -> Option<T> {
-        const WEEK: f64 = 7.0 * 86_400.0;
-        read(self.from - WEEK, self.now - WEEK).or_else(|| read(self.from - 86_400.0, self.from))
+    /// Whether the target says itself that it reads lists from no store, and nobody named a table.
+    pub fn storeless(&self) -> bool {
+        let used = self.series.gauges(Signal::StoreUsed, self.from);
+        !used.is_empty() && used.iter().all(|u| *u == 0.0) && self.series.newest_of(Signal::TableUnits).is_none()
     }
 
-    /// The part that ordinary viewers get, where a canary takes some.
+    /// What the target does when nobody broke it: the same time of the day a week ago, else the day before the span.
+    pub fn usual<T>(&self, read: impl Fn(f64, f64) -> Option<T>) -> Option<T> {
+        const WEEK: f64 = 7.0 * 86_400.0;
+        // A week ago is kept by quarters of an hour: one of them on each side belongs to the time of the day.
+        const EDGE: f64 = 900.0;
+        read(self.from - WEEK - EDGE, self.now - WEEK + EDGE).or_else(|| read(self.from - 86_400.0, self.from))
+    }
+
+    /// The part that ordinary viewers get: all but the canary, whether there is one now or only was.
     pub fn stable(&self) -> Series {
-        let stable = self.series.arm("stable");
-        if stable.is_empty() { self.series.clone() } else { stable }
+        self.series.without("canary")
+    }
+
+    /// Whether a canary was heard of in this very look.
+    pub fn has_canary(&self) -> bool {
+        self.series.last_each().any(|s| s.arm == "canary" && s.at >= self.began - 1.0)
     }
 
     /// The latest spell within the span for which `test` held.

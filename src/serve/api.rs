@@ -22,7 +22,7 @@ use super::catalogue::Catalogue;
 use super::exposures::Exposures;
 use super::limiter::Limiter;
 use super::live::Room;
-use super::meter::{Meter, Route, Source};
+use super::meter::{Beside, Meter, Route, Source};
 use super::personalize;
 use super::posts;
 use super::practice::Practice;
@@ -39,6 +39,8 @@ use super::world::World;
 /// Queries whose compiled form a worker keeps.
 const WISHES: usize = 1024;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// Says in a health answer which process gave it.
+pub const PROCESS: &str = "x-serin-process";
 /// A worker this many milliseconds behind refuses new work instead of letting everybody wait.
 const BEHIND_MS: u64 = 250;
 /// So long after the last request on the campaign's wire its quota is still told as a limit.
@@ -506,7 +508,7 @@ impl Worker {
 
     fn health(&self, rest: &str) -> Option<Reply> {
         match rest {
-            "live" => Some(json(br#"{"status":"live"}"#.to_vec())),
+            "live" => Some(by_us(json(br#"{"status":"live"}"#.to_vec()))),
             "ready" if self.api.ready() => {
                 let world = self.api.world.load();
                 let state = serde_json::json!({
@@ -518,7 +520,7 @@ impl Worker {
                     "store": if world.distant().is_some_and(Distant::is_left_alone) { "down" } else { "up" },
                     "refreshes_failed": self.api.meter.refreshes_failed.load(Relaxed),
                 });
-                Some(json(state.to_string().into_bytes()))
+                Some(by_us(json(state.to_string().into_bytes())))
             }
             "ready" => {
                 let detail = "the process is draining and takes no new work";
@@ -534,8 +536,9 @@ impl Worker {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
         let now = now + self.api.clock_s.load(Relaxed) as f64;
         let table = self.api.practice.as_ref().map(Practice::held_to).unwrap_or_default();
-        let lost = self.api.exposures.as_ref().map(Exposures::lost);
-        let page = self.api.meter.page(&self.api.world.load(), self.api.ready(), quota, &table, lost, now);
+        let exposures_lost = self.api.exposures.as_ref().map(Exposures::lost);
+        let beside = Beside { quota, exposures_lost, keys_since: self.api.gate.load().since };
+        let page = self.api.meter.page(&self.api.world.load(), self.api.ready(), &table, &beside, now);
         let mut reply = Response::new(Full::new(Bytes::from(page)));
         reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4"));
         reply
@@ -573,6 +576,12 @@ impl Memory {
 pub fn json(body: impl Into<Bytes>) -> Reply {
     let mut reply = Response::new(Full::new(body.into()));
     reply.headers_mut().insert(CONTENT_TYPE, JSON);
+    reply
+}
+
+/// Marks a health answer with the process that gives it, so that a supervisor knows its own parts from a stranger.
+pub fn by_us(mut reply: Reply) -> Reply {
+    reply.headers_mut().insert(PROCESS, HeaderValue::from(std::process::id()));
     reply
 }
 

@@ -22,6 +22,8 @@ pub struct Key {
     pub kid: Option<String>,
     pub algorithm: Algorithm,
     pub key: DecodingKey,
+    /// A checksum of what the key is made of, to tell another key from the same read again.
+    pub print: u32,
 }
 
 /// What makes a token good here.
@@ -35,6 +37,8 @@ pub struct Gate {
     platform: Option<String>,
     /// Seconds that clocks may differ.
     leeway: i64,
+    /// Since when these keys are in force in this process, Unix seconds.
+    pub since: i64,
 }
 
 /// Why a token is not good; the text goes to the caller and holds nothing of the token.
@@ -99,7 +103,8 @@ struct Term {
 impl Gate {
     /// A gate with one shared secret, HS256.
     pub fn secret(secret: &[u8]) -> Self {
-        Self::keys(vec![Key { kid: None, algorithm: Algorithm::HS256, key: DecodingKey::from_secret(secret) }])
+        let (key, print) = (DecodingKey::from_secret(secret), crc32fast::hash(secret));
+        Self::keys(vec![Key { kid: None, algorithm: Algorithm::HS256, key, print }])
     }
 
     pub fn keys(keys: Vec<Key>) -> Self {
@@ -110,6 +115,7 @@ impl Gate {
             issuer: None,
             platform: None,
             leeway: LEEWAY,
+            since: jiff::Timestamp::now().as_second(),
         }
     }
 
@@ -138,10 +144,13 @@ impl Gate {
         self
     }
 
-    /// The same gate with other keys.
+    /// The same gate with other keys; the same ones read again are as old as they were.
     #[must_use]
     pub fn with_keys(&self, keys: Vec<Key>) -> Self {
-        Self { keys, ..self.clone() }
+        let alike = |(a, b): (&Key, &Key)| a.print == b.print && a.kid == b.kid && a.algorithm == b.algorithm;
+        let same = keys.len() == self.keys.len() && keys.iter().zip(&self.keys).all(alike);
+        let since = if same { self.since } else { jiff::Timestamp::now().as_second() };
+        Self { keys, since, ..self.clone() }
     }
 
     fn check(&self, token: &str, now: i64) -> Result<Term, Refusal> {
@@ -491,6 +500,7 @@ mod tests {
                 kid: Some(kid.to_owned()),
                 algorithm: *algorithm,
                 key: key.clone(),
+                print: 0,
             })
             .collect();
         let gate = Gate::keys(keys);
@@ -541,7 +551,12 @@ mod tests {
             kid: None,
             algorithm: Algorithm::HS256,
             key: DecodingKey::from_secret(b"another secret of thirty-two byte"),
+            print: 7,
         };
+        let mut gate = gate;
+        gate.since = NOW;
+        let again = gate.with_keys(gate.keys.clone());
+        assert!(again.since == NOW && gate.with_keys(vec![other.clone()]).since != NOW, "read again is no rotation");
         let rotated = gate.with_platform(None).with_keys(vec![other]);
         assert_eq!(rotated.check(&token, NOW).map(|_| ()), Err(Refusal::Signature));
     }

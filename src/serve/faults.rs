@@ -247,6 +247,15 @@ pub fn set(home: &Path, fault: &Fault, at: Option<f64>) -> Result<Broken, ServeE
     Ok(set)
 }
 
+/// Why nobody will feel a fault as the stack stands now; `None` where somebody will.
+pub fn unfelt(home: &Path, fault: &Fault) -> Option<String> {
+    if fault.whom != Whom::Canary || stack::share(home) > 0.0 {
+        return None;
+    }
+    let how = "give it some with `serin stack share 30%`, or walk it with `serin canary walk`";
+    Some(format!("nobody is in the canary now, so nobody feels it: {how}"))
+}
+
 /// Mends one fault, or all; returns how many were mended.
 pub fn mend(home: &Path, fault: Option<&Fault>) -> Result<usize, ServeError> {
     let parts = parts(home)?;

@@ -16,7 +16,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::uri::PathAndQuery;
 use hyper::{Request, StatusCode, Uri};
 
-use super::api::{Api, Pending, Worker, json};
+use super::api::{Api, Pending, Worker, by_us, json};
 use super::meter::word;
 use super::problem::{Problem, Reply};
 use super::routes::route;
@@ -115,8 +115,10 @@ impl Front {
             return worker.handle(request);
         }
         let reply = match request.uri().path() {
-            "/health/live" => json(&br#"{"status":"live"}"#[..]),
-            "/health/ready" if self.platforms.iter().all(|(_, w)| w.api.ready()) => json(&br#"{"status":"ready"}"#[..]),
+            "/health/live" => by_us(json(&br#"{"status":"live"}"#[..])),
+            "/health/ready" if self.platforms.iter().all(|(_, w)| w.api.ready()) => {
+                by_us(json(&br#"{"status":"ready"}"#[..]))
+            }
             "/health/ready" => {
                 let detail = "a platform is draining and takes no new work";
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, "draining", detail).reply()

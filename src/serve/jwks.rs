@@ -132,6 +132,8 @@ impl Jwk {
         if !checks || !verifies {
             return None;
         }
+        let parts = [&self.n, &self.e, &self.x, &self.y, &self.k].map(|p| p.as_deref().unwrap_or_default()).join(".");
+        let print = crc32fast::hash(parts.as_bytes());
         let (algorithm, key) = match (self.kty.as_str(), self.crv.as_deref()) {
             ("RSA", _) => {
                 let (n, e) = (self.n?, self.e?);
@@ -147,7 +149,7 @@ impl Jwk {
             _ => return None,
         };
         let named = self.alg.is_none_or(|alg| alg == format!("{algorithm:?}"));
-        named.then_some(Key { kid: self.kid, algorithm, key })
+        named.then_some(Key { kid: self.kid, algorithm, key, print })
     }
 }
 

@@ -114,6 +114,16 @@ pub struct Meter {
     pub connections: AtomicU64,
 }
 
+/// What the page tells beside what is counted here.
+#[derive(Default)]
+pub struct Beside {
+    /// Requests a second that are let in.
+    pub quota: Option<f64>,
+    pub exposures_lost: Option<u64>,
+    /// Since when the keys are in force, Unix seconds.
+    pub keys_since: i64,
+}
+
 impl Timing {
     fn record(&self, took: Duration) {
         let us = took.as_micros() as u64;
@@ -178,15 +188,7 @@ impl Meter {
     }
 
     /// The page in Prometheus' text form.
-    pub fn page(
-        &self,
-        world: &World,
-        ready: bool,
-        quota: Option<f64>,
-        table: &Table,
-        exposures_lost: Option<u64>,
-        now: f64,
-    ) -> String {
+    pub fn page(&self, world: &World, ready: bool, table: &Table, beside: &Beside, now: f64) -> String {
         let mut page = String::with_capacity(16 * 1024);
         let head = |page: &mut String, name: &str, kind: &str, help: &str| {
             let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}");
@@ -243,7 +245,7 @@ impl Meter {
             head(&mut page, name, "counter", help);
             let _ = writeln!(page, "{name} {}", count.load(Relaxed));
         }
-        if let Some(lost) = exposures_lost.filter(|_| world.rules.as_ref().is_some_and(Rules::explores)) {
+        if let Some(lost) = beside.exposures_lost.filter(|_| world.rules.as_ref().is_some_and(Rules::explores)) {
             head(&mut page, "serin_exposures_lost_total", "counter", "Explored answers that could not be noted.");
             let _ = writeln!(page, "serin_exposures_lost_total {lost}");
         }
@@ -257,10 +259,12 @@ impl Meter {
             (names::CATALOGUE_ITEMS, Some(world.catalogue.len() as f64)),
             (names::CATALOGUE_BUILT, Some(world.catalogue.built_at as f64)),
             (names::MODEL_PUBLISHED, world.published_at().map(|t| t as f64)),
-            ("serin_model_trained_timestamp_seconds", world.trained_at().map(|t| t as f64)),
+            (names::MODEL_TRAINED, world.trained_at().map(|t| t as f64)),
+            (names::STORE_USED, Some(f64::from(u8::from(world.lists_held().is_some())))),
+            (names::KEYS_SINCE, Some(beside.keys_since as f64)),
             (names::GENERATION, world.generation_number().map(|n| n as f64)),
             (names::LISTS, world.lists_held().map(|n| n as f64)),
-            (names::QUOTA, quota),
+            (names::QUOTA, beside.quota),
             (names::STORE_CAPACITY, table.capacity),
             ("serin_lists_expire_timestamp_seconds", world.distant().map(|d| d.expires_at as f64)),
             ("serin_connections", Some(self.connections.load(Relaxed) as f64)),

@@ -27,6 +27,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::{Deserialize, Serialize};
 
+use super::api::by_us;
 use super::auth::{Gate, Remembered};
 use super::error::ServeError;
 use super::meter::Route;
@@ -249,7 +250,7 @@ impl Router {
             self.ask(version, copy).await.map(|(parts, body)| whole(parts, body))
         };
         match ask(&self.baseline).await {
-            Ok(reply) if reply.status().is_success() => ask(&self.canary).await.unwrap_or_else(|p| p.reply()),
+            Ok(reply) if reply.status().is_success() => ask(&self.canary).await.map_or_else(|p| p.reply(), by_us),
             Ok(reply) => reply,
             Err(problem) => problem.reply(),
         }

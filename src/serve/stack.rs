@@ -4,9 +4,11 @@
 //! nothing. It holds the lock, and the kernel gives that back however it dies; the parts ask the kernel to be ended with
 //! their supervisor. Nothing is guessed from process numbers alone: a number without the lock is a leftover.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,12 +17,12 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::api::PROCESS;
 use super::error::ServeError;
 use super::faults;
 use super::secret;
 use super::trouble::Trouble;
 use crate::durable;
-use crate::lock::{Lock, LockError};
 
 /// The longest that a part may take until it answers.
 const READY: Duration = Duration::from_secs(20);
@@ -28,6 +30,8 @@ const READY: Duration = Duration::from_secs(20);
 const PATIENCE: Duration = Duration::from_secs(5);
 const STEP: Duration = Duration::from_millis(20);
 const ASK: Duration = Duration::from_secs(2);
+/// The most that is read of an answer whose head is wanted.
+const MOST_HEAD: u64 = 4096;
 
 /// What the stack is made of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -106,10 +110,10 @@ pub struct PartState {
 }
 
 impl PartState {
-    /// Whether it runs, and says by itself that it can answer.
+    /// Whether it runs, and says by itself that it can answer; a stranger who answers in its place is not it.
     pub fn is_ready(&self) -> bool {
         let at = self.url.trim_start_matches("http://").parse();
-        self.pid.is_some() && at.is_ok_and(is_ready)
+        self.pid.is_some() && at.is_ok_and(|at| ready(at) == self.pid)
     }
 }
 
@@ -143,6 +147,12 @@ pub(super) fn share_file(home: &Path) -> PathBuf {
     folder(home).join("share.json")
 }
 
+/// Returns the share of viewers that the router of the stack last gave its canary.
+pub fn share(home: &Path) -> f64 {
+    let kept = fs::read(share_file(home)).ok().and_then(|b| serde_json::from_slice::<serde_json::Value>(&b).ok());
+    kept.and_then(|k| k["share"].as_f64()).unwrap_or(0.0)
+}
+
 pub(super) fn lock_file(home: &Path) -> PathBuf {
     folder(home).join("supervisor.lock")
 }
@@ -159,6 +169,8 @@ pub fn up(spec: &StackSpec) -> Result<StackHandle, ServeError> {
     let place = folder(&spec.home);
     fs::create_dir_all(&place).map_err(ServeError::io(&place))?;
     let _ = fs::remove_file(state_file(&spec.home));
+    // What an earlier stack said last is no reason of this one.
+    let _ = fs::remove_file(place.join("api.log"));
     faults::forget(&spec.home);
     // A new stack begins with nobody in its canary.
     let _ = fs::remove_file(share_file(&spec.home));
@@ -198,7 +210,8 @@ fn wait_ready(spec: &StackSpec, supervisor: &mut Child) -> Result<StackState, Se
         if supervisor.try_wait().map_err(|e| ServeError::Stack(e.to_string()))?.is_some() {
             return Err(ServeError::Stack(format!("the stack ended before it was ready: {}", last_words(&spec.home))));
         }
-        let well = |s: &StackState| is_ready(spec.listen) && s.parts.iter().all(PartState::is_ready);
+        let ours = |s: &StackState| ready(spec.listen).is_some_and(|pid| s.parts.iter().any(|p| p.pid == Some(pid)));
+        let well = |s: &StackState| s.parts.iter().all(PartState::is_ready) && ours(s);
         if let Some(state) = read_state(&spec.home).filter(well) {
             return Ok(state);
         }
@@ -253,13 +266,17 @@ pub fn spec(home: &Path) -> Result<StackSpec, ServeError> {
 }
 
 fn is_held(home: &Path) -> Result<bool, ServeError> {
-    if !lock_file(home).exists() {
-        return Ok(false);
-    }
-    match Lock::take(&lock_file(home), "a look at the stack") {
-        Ok(_) => Ok(false),
-        Err(LockError::Held { .. }) => Ok(true),
-        Err(e) => Err(ServeError::Stack(e.to_string())),
+    let path = lock_file(home);
+    // A look shares the lock with other looks, and leaves the holder's name alone.
+    let held = match File::open(&path) {
+        Ok(file) => file.try_lock_shared(),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(e) => return Err(ServeError::io(path)(e)),
+    };
+    match held {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(e)) => Err(ServeError::io(path)(e)),
     }
 }
 
@@ -267,16 +284,31 @@ fn read_state(home: &Path) -> Option<StackState> {
     serde_json::from_slice(&fs::read(state_file(home)).ok()?).ok()
 }
 
-/// Whether the API says by itself that it can answer.
-pub fn is_ready(at: SocketAddr) -> bool {
-    ask_ready(at).is_ok_and(|head| head.starts_with("HTTP/1.1 200"))
+/// Returns the process that says at an address that it can answer.
+fn ready(at: SocketAddr) -> Option<u32> {
+    let head = ask_ready(at).ok().filter(|head| head.starts_with("http/1.1 200"))?;
+    let told = head.lines().find_map(|line| line.strip_prefix(PROCESS)?.strip_prefix(':'));
+    told?.trim().parse().ok()
 }
 
+/// Returns the head of the answer, in small letters.
 fn ask_ready(at: SocketAddr) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&at, ASK)?;
     stream.set_read_timeout(Some(ASK))?;
     stream.write_all(format!("GET /health/ready HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n").as_bytes())?;
-    let mut head = [0_u8; 32];
-    stream.read_exact(&mut head[..12])?;
-    Ok(String::from_utf8_lossy(&head[..12]).into_owned())
+    let mut answer = Vec::new();
+    stream.take(MOST_HEAD).read_to_end(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer).to_lowercase();
+    Ok(answer.split("\r\n\r\n").next().unwrap_or_default().to_owned())
+}
+
+/// Keeps an address for one stack of this machine, whoever's it is, until the process ends.
+///
+/// Replicas share their port, so that the kernel would let two stacks share it as well, and give each the other's viewers.
+pub(super) fn hold_address(at: SocketAddr) -> Result<UnixListener, ServeError> {
+    let name = UnixAddress::from_abstract_name(format!("serin-stack {at}"));
+    name.and_then(|name| UnixListener::bind_addr(&name)).map_err(|e| match e.kind() {
+        io::ErrorKind::AddrInUse => ServeError::PortInUse { host: at.ip().to_string(), port: at.port() },
+        _ => ServeError::Listen { address: at.to_string(), source: e },
+    })
 }

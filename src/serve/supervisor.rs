@@ -12,10 +12,12 @@ use std::time::{Duration, Instant};
 use super::error::ServeError;
 use super::faults::{storm_file, trouble_file};
 use super::secret;
-use super::stack::{CANARY, CanarySpec, PartState, StackSpec, StackState, folder, lock_file, share_file, state_file};
+use super::stack::{
+    self, CANARY, CanarySpec, PartState, StackSpec, StackState, folder, lock_file, share_file, state_file,
+};
 use super::trouble::Trouble;
 use crate::durable;
-use crate::lock::Lock;
+use crate::lock::{Lock, LockError};
 
 /// How soon a crashed part is started again; doubled each time, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -25,6 +27,8 @@ const RECOVERED: Duration = Duration::from_secs(10);
 /// How long a part may take to end in good order.
 const DRAIN: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(50);
+/// How often the lock is tried before somebody else is believed to hold it.
+const TRIES: u32 = 10;
 /// A campaign's quota, requests a second.
 const CAMPAIGN_TPS: &str = "500";
 /// Misuse: starting the same again would end the same.
@@ -43,7 +47,8 @@ pub fn run(wish: &Path) -> Result<(), ServeError> {
     let bytes = std::fs::read(wish).map_err(ServeError::io(wish))?;
     let spec: StackSpec = serde_json::from_slice(&bytes).map_err(|e| ServeError::input(wish, e.to_string()))?;
     let holder = format!("the stack's supervisor, process {}", std::process::id());
-    let _lock = Lock::take(&lock_file(&spec.home), &holder).map_err(|e| ServeError::Stack(e.to_string()))?;
+    let _lock = take(&lock_file(&spec.home), &holder).map_err(|e| ServeError::Stack(e.to_string()))?;
+    let _address = stack::hold_address(spec.listen)?;
     if spec.attached {
         end_with_parent(libc::SIGTERM).map_err(|e| ServeError::Stack(e.to_string()))?;
     }
@@ -55,6 +60,19 @@ pub fn run(wish: &Path) -> Result<(), ServeError> {
     storm.end();
     let _ = std::fs::remove_file(state_file(&spec.home));
     ended
+}
+
+/// Takes the lock; who only looks whether a stack is up has it for an instant.
+fn take(path: &Path, holder: &str) -> Result<Lock, LockError> {
+    let mut taken = Lock::take(path, holder);
+    for _ in 0..TRIES {
+        if !matches!(taken, Err(LockError::Held { .. })) {
+            break;
+        }
+        thread::sleep(LOOK);
+        taken = Lock::take(path, holder);
+    }
+    taken
 }
 
 /// The API: one process at the stack's address, or several that share it, each with an address of its own beside.

@@ -13,16 +13,22 @@ pub struct Tier {
     pub step_s: f64,
 }
 
-/// An hour as it came, a day by minutes, four days by five minutes (a burn rate looks back three), five weeks by hours.
-pub const TIERS: [Tier; 4] = [
-    Tier { until_s: 3600.0, step_s: 2.0 },
+/// A quarter of an hour as it came, an hour by ten seconds, a day by minutes, four days by five minutes (a burn rate looks
+/// back three), eight by quarters of an hour (what is usual is a week old), five weeks by hours.
+pub const TIERS: [Tier; 6] = [
+    Tier { until_s: 900.0, step_s: 2.0 },
+    Tier { until_s: 3600.0, step_s: 10.0 },
     Tier { until_s: 86_400.0, step_s: 60.0 },
     Tier { until_s: 4.0 * 86_400.0, step_s: 300.0 },
+    Tier { until_s: 8.0 * 86_400.0, step_s: 900.0 },
     Tier { until_s: 35.0 * 86_400.0, step_s: 3600.0 },
 ];
 
-/// A file grown past this is thinned before the next line.
+/// A file grown past this, and to twice what it was after it was thinned last, is thinned before the next line.
 const THIN_AT: u64 = 12 << 20;
+
+/// One byte of the mark stands for so many of the file.
+const MARK: u64 = 4096;
 
 /// The kept samples of one target.
 #[derive(Clone, Debug)]
@@ -62,7 +68,8 @@ impl History {
                 serde_json::to_writer(&mut lines, sample)?;
                 lines.push(b'\n');
             }
-            if fs::metadata(&self.path).is_ok_and(|m| m.len() > THIN_AT) {
+            let least = fs::metadata(self.path.with_extension("thinned")).map_or(0, |m| m.len() * MARK);
+            if fs::metadata(&self.path).is_ok_and(|m| m.len() > THIN_AT.max(least * 2)) {
                 self.thin(now)?;
             }
             // One write a call: two writers never tear each other's lines.
@@ -79,7 +86,10 @@ impl History {
             serde_json::to_writer(&mut out, &sample)?;
             out.write_all(b"\n")?;
         }
-        out.into_inner()?.sync_all()?;
+        let file = out.into_inner()?;
+        file.sync_all()?;
+        // How large it is now, as the length of a file beside it.
+        fs::File::create(self.path.with_extension("thinned"))?.set_len(file.metadata()?.len() / MARK)?;
         fs::rename(temporary, &self.path)
     }
 

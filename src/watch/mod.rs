@@ -7,6 +7,7 @@ pub mod history;
 pub mod http;
 pub mod names;
 pub mod probe;
+pub mod promql;
 pub mod purse;
 pub mod sample;
 pub mod series;

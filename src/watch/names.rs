@@ -30,6 +30,12 @@ pub const CATALOGUE_BUILT: &str = "serin_catalogue_built_timestamp_seconds";
 pub const CATALOGUE_ITEMS: &str = "serin_catalogue_items";
 /// Unix seconds at which the generation that is served was published.
 pub const MODEL_PUBLISHED: &str = "serin_model_published_timestamp_seconds";
+/// Unix seconds at which the model was trained that answers live, or made the lists.
+pub const MODEL_TRAINED: &str = "serin_model_trained_timestamp_seconds";
+/// 1 where lists are read from a store, 0 where every answer is scored live.
+pub const STORE_USED: &str = "serin_store_used";
+/// Unix seconds since when the keys are in force that tokens are checked with.
+pub const KEYS_SINCE: &str = "serin_keys_since_timestamp_seconds";
 pub const GENERATION: &str = "serin_generation";
 pub const LISTS: &str = "serin_lists";
 /// Different programmes among the first places of the latest answers.
@@ -103,6 +109,9 @@ fn fold(sample: &mut Sample, reading: &Reading) {
         CATALOGUE_BUILT => Signal::CatalogueBuilt,
         CATALOGUE_ITEMS => Signal::CatalogueItems,
         MODEL_PUBLISHED => Signal::ModelPublished,
+        MODEL_TRAINED => Signal::ModelTrained,
+        STORE_USED => Signal::StoreUsed,
+        KEYS_SINCE => Signal::KeysSince,
         GENERATION => Signal::Generation,
         LISTS => Signal::Lists,
         PROGRAMMES => Signal::Programmes,

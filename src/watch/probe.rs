@@ -56,6 +56,17 @@ pub struct Probed {
     pub token: bool,
 }
 
+impl Probed {
+    /// Returns how many different programmes how many viewers got at the front door; `None` where no list came back.
+    pub fn programmes(&self) -> Option<(usize, usize)> {
+        let front = &self.replies.first()?.door;
+        let lists: Vec<_> =
+            self.replies.iter().filter(|r| &r.door == front && r.filter.is_none() && r.good()).collect();
+        let all: std::collections::BTreeSet<_> = lists.iter().flat_map(|r| &r.items).collect();
+        (!lists.is_empty()).then_some((all.len(), lists.len()))
+    }
+}
+
 impl Probe {
     /// Asks each door for three viewers, and the front door for the same with a filter taken from the first answer.
     pub async fn ask(&self) -> Probed {

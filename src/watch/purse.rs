@@ -40,6 +40,13 @@ impl Purse {
 
     /// Writes the spending down before the money goes; refuses what would go over the cap.
     pub fn pay(&self, metrics: u64, usd_each: f64, now: f64) -> Result<(), WatchError> {
+        let failed = |e: std::io::Error| WatchError::File { path: self.path.clone(), why: e.to_string() };
+        if let Some(folder) = self.path.parent() {
+            std::fs::create_dir_all(folder).map_err(failed)?;
+        }
+        // Two who watch the same target share one purse: neither overlooks what the other spends.
+        let shut = std::fs::File::create(self.path.with_extension("lock")).map_err(failed)?;
+        shut.lock().map_err(failed)?;
         let mut spent = self.spent(now);
         let price = metrics as f64 * usd_each;
         if let Some(cap) = self.cap.filter(|cap| spent.usd + price > *cap) {
@@ -47,10 +54,6 @@ impl Purse {
         }
         spent.usd += price;
         spent.metrics += metrics;
-        let failed = |e: std::io::Error| WatchError::File { path: self.path.clone(), why: e.to_string() };
-        if let Some(folder) = self.path.parent() {
-            std::fs::create_dir_all(folder).map_err(failed)?;
-        }
         durable::write(&self.path, serde_json::json!(spent).to_string().as_bytes()).map_err(failed)
     }
 }
@@ -58,6 +61,18 @@ impl Purse {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_who_pay_at_once_keep_one_cap() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let now = 20_000.0 * DAY_S + 5.0;
+        let pay = || (0..50).filter(|_| Purse::of(dir.path(), "x", Some(0.0105)).pay(20, 1e-5, now).is_ok()).count();
+        let paid: usize = std::thread::scope(|scope| {
+            let both = [scope.spawn(pay), scope.spawn(pay)];
+            both.map(|one| one.join().expect("paid")).iter().sum()
+        });
+        assert_eq!((paid, Purse::of(dir.path(), "x", None).spent(now).metrics), (52, 1040));
+    }
 
     #[test]
     fn a_cap_is_kept_by_the_day_and_over_restarts() {

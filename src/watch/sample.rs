@@ -58,6 +58,12 @@ pub enum Signal {
     CatalogueItems,
     /// When the generation that is served was published, Unix seconds.
     ModelPublished,
+    /// When the model was trained that is served.
+    ModelTrained,
+    /// 1 where lists are read from a store, 0 where there is none.
+    StoreUsed,
+    /// Since when the keys are in force that tokens are checked with.
+    KeysSince,
     Generation,
     Lists,
     /// Different programmes among the last answers.

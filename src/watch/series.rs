@@ -55,6 +55,12 @@ impl Series {
         self.only(|s| s.arm == arm)
     }
 
+    /// Returns all but the part that one arm served.
+    #[must_use]
+    pub fn without(&self, arm: &str) -> Self {
+        self.only(|s| s.arm != arm)
+    }
+
     /// Returns the part of one instance.
     #[must_use]
     pub fn instance(&self, name: &str) -> Self {

@@ -80,7 +80,7 @@ pub fn look() -> Look {
             Change { at: NOW - 1500.0, source: "publish".to_owned(), text: "20,000 lists".to_owned() },
         ],
         spent: None,
-        unit_usd: None,
+        prices: serin::incident::scene::UnitPrices::default(),
         help: vec!["call recs-platform".to_owned()],
     };
     Look { triage: triage(&scene), scene, took_s: 3.3 }

@@ -6,16 +6,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Deserialize;
-
 use super::counters::{Counts, counts, since};
 use super::metrics::whole;
 use crate::canary::http::{Answer, Http};
 use crate::canary::source::{Source, Taken};
 use crate::judge::interval::Side;
-use crate::watch::exposition::Reading;
 use crate::watch::http::shown;
 use crate::watch::names;
+use crate::watch::promql;
 use crate::watch::sources::metrics::now;
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -35,27 +33,6 @@ pub struct Prometheus {
     counted: Option<f64>,
 }
 
-#[derive(Deserialize)]
-struct Told {
-    status: String,
-    #[serde(default)]
-    error: String,
-    data: Option<Data>,
-}
-
-#[derive(Deserialize)]
-struct Data {
-    #[serde(default)]
-    result: Vec<Row>,
-}
-
-#[derive(Deserialize)]
-struct Row {
-    metric: BTreeMap<String, String>,
-    #[serde(default)]
-    values: Vec<(f64, String)>,
-}
-
 impl Prometheus {
     pub fn new(url: &str, baseline: Vec<String>, canary: Vec<String>) -> Result<Self, String> {
         let http = Http::new(PATIENCE, None)?;
@@ -72,33 +49,17 @@ impl Prometheus {
             format!("{}_bucket", names::REQUEST_SECONDS),
         ];
         let query = format!("{{__name__=~\"{}\",{selector}}}", names.join("|"));
-        let from = to - STEP_S;
-        let body = format!("query={}&start={from}&end={to}&step={STEP_S}", encoded(&query));
-        let headers = [("content-type", "application/x-www-form-urlencoded")];
-        let url = format!("{}/api/v1/query_range", self.url);
+        let url = promql::range(&self.url, &query, (to - STEP_S, to), STEP_S);
         let named = |why: String| format!("{} for {{{selector}}}: {why}", shown(&self.url));
-        let body = self.http.post(&url, &headers, body.into_bytes()).and_then(Answer::good).map_err(named)?;
-        let told: Told =
-            serde_json::from_str(&body).map_err(|e| named(format!("that is no answer of Prometheus: {e}")))?;
-        let data = told.data.filter(|_| told.status == "success").ok_or_else(|| named(told.error))?;
-        let mut pages: BTreeMap<String, Vec<Reading>> = BTreeMap::new();
-        for row in data.result {
-            let (Some(name), instance) = (row.metric.get("__name__").cloned(), row.metric.get("instance").cloned())
-            else {
-                continue;
-            };
-            // Only what Prometheus still has at the last moment: an older value is an instance that is gone.
-            let Some(value) = row.values.iter().find(|(at, _)| *at >= to - 0.5).and_then(|(_, v)| v.parse().ok())
-            else {
-                continue;
-            };
-            let labels = row.metric.into_iter().collect();
-            pages.entry(instance.unwrap_or_default()).or_default().push(Reading { name, labels, value });
-        }
-        if pages.is_empty() {
+        let body = self.http.get(&url, &[]).and_then(Answer::good).map_err(named)?;
+        let rows = promql::rows(&body).map_err(|e| named(format!("that is no answer of Prometheus: {e}")))?;
+        // Only what Prometheus still has at the last moment: an older value is an instance that is gone.
+        let last = promql::pages(rows).into_iter().filter(|((_, at), _)| *at as f64 >= (to - 0.5) * 1000.0);
+        let newest: BTreeMap<_, _> = last.map(|((instance, _), page)| (instance, counts(&page))).collect();
+        if newest.is_empty() {
             return Err(named("it has no such series of the last seconds".to_owned()));
         }
-        Ok(pages.into_iter().map(|(instance, page)| (instance, counts(&page))).collect())
+        Ok(newest)
     }
 
     /// Returns what each instance of one side did since the moment that was counted last.
@@ -154,12 +115,4 @@ impl Source for Prometheus {
     fn every(&self) -> Duration {
         Duration::from_secs_f64(STEP_S)
     }
-}
-
-fn encoded(text: &str) -> String {
-    let one = |b: u8| match b {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => (b as char).to_string(),
-        b => format!("%{b:02X}"),
-    };
-    text.bytes().map(one).collect()
 }

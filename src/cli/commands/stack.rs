@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::canary::driver::Driver as _;
+use crate::canary::drivers::local::Local;
 use crate::cli::exit::Exit;
 use crate::cli::session::Session;
 use crate::run::error::RunError;
@@ -12,7 +14,7 @@ use crate::serve::faults;
 use crate::serve::router::{self, Setup};
 use crate::serve::stack::{self, CanarySpec, StackSpec};
 use crate::serve::supervisor;
-use crate::stats::units::{parse_duration, parse_share};
+use crate::stats::units::{Share, parse_duration, parse_share};
 
 /// The whole local stack: up, down, status; break and mend it to practise
 ///
@@ -37,6 +39,8 @@ enum Act {
     Break(Break),
     /// Mend what was broken on purpose: one fault, or all of them
     Mend { fault: Option<String> },
+    /// Tell how many of the viewers get the canary, or set it: 30% or 0.3 (the stack is up with --canary)
+    Share { share: Option<String> },
     /// Let simulated viewers live on both versions, and write what they did as an experiment reads it
     ///
     /// Each viewer opens the strip on some evenings, asks the API through the router, and plays the first programme that is
@@ -171,6 +175,7 @@ impl Stack {
             Act::Status => status(session),
             Act::Break(asked) => asked.run(session),
             Act::Mend { fault } => mend(session, fault.as_deref()),
+            Act::Share { share } => share_of(session, share.as_deref()),
             Act::Live(live) => live.run(session),
             Act::Route(route) => route.run(session),
             Act::Supervise { spec } => supervisor::run(&spec).map(|()| Exit::Go).map_err(RunError::from),
@@ -224,10 +229,15 @@ impl Break {
         let Some(name) = self.fault else { return list(session) };
         let fault = faults::named(&name)?;
         let set = faults::set(&session.home, fault, self.at)?;
-        session.print(&serde_json::json!({"schema": "serin.stack/1", "broken": [&set]}), || {
+        let unfelt = faults::unfelt(&session.home, fault);
+        let document = serde_json::json!({"schema": "serin.stack/1", "broken": [&set], "unfelt": &unfelt});
+        session.print(&document, || {
             let strongest = set.strength.values().copied().fold(0.0, f64::max);
             let at = if fault.unit.is_empty() { String::new() } else { format!(" ({strongest} {})", fault.unit) };
-            vec![format!("broken: {}{at}", fault.does), format!("mend it with: serin stack mend {}", fault.name)]
+            let mut lines =
+                vec![format!("broken: {}{at}", fault.does), format!("mend it with: serin stack mend {}", fault.name)];
+            lines.extend(unfelt.as_ref().map(|why| format!("! {why}")));
+            lines
         });
         Ok(Exit::Go)
     }
@@ -258,6 +268,22 @@ fn mend(session: &Session, name: Option<&str>) -> Result<Exit, RunError> {
             1 => "mended".to_owned(),
             n => format!("{n} faults mended"),
         }]
+    });
+    Ok(Exit::Go)
+}
+
+fn share_of(session: &Session, asked: Option<&str>) -> Result<Exit, RunError> {
+    let asked = asked.map(parse_share).transpose().map_err(RunError::misuse)?;
+    if stack::running(&session.home)?.is_none() {
+        return Err(RunError::misuse("no stack is up").hint("start it with `serin stack up --canary`"));
+    }
+    let mut router = Local::new(&session.home).map_err(RunError::cannot_tell)?;
+    if let Some(share) = asked {
+        router.set(share.0).map_err(|e| RunError::cannot_tell(e.to_string()))?;
+    }
+    let share = router.read().map_err(|e| RunError::cannot_tell(e.to_string()))?;
+    session.print(&serde_json::json!({"schema": "serin.stack/1", "share": share}), || {
+        vec![format!("{} of the viewers get the canary", Share(share))]
     });
     Ok(Exit::Go)
 }

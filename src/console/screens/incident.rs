@@ -67,12 +67,12 @@ impl Incident {
         let checks = &look.triage.checks;
         let count = |state| checks.iter().filter(|c| c.state == state).count();
         let note = format!(
-            "{} checks · {} ✗  {} !  {} ✓  {} ?",
-            checks.len(),
+            "{} ✗  {} !  {} ?  {} ✓  {} not configured",
             count(State::Bad),
             count(State::Warn),
+            count(State::Unknown),
             count(State::Ok),
-            count(State::Unknown)
+            count(State::NotConfigured)
         );
         let inside = panel(frame, area, &world.look, "what was asked, worst first", &note);
         let (width, height) = (usize::from(inside.width), usize::from(inside.height));
@@ -155,21 +155,32 @@ fn tone_of(state: State) -> Tone {
 /// The verdict, then each finding: likeliest cause, because, since, and what to do.
 fn causes(look: &Style, found: &Look, width: usize) -> Vec<Line<'static>> {
     let triage = &found.triage;
+    let lasting = triage.findings.iter().filter(|f| f.lasts()).count();
+    // What lasts is told below, cause by cause: its first line says how many there are.
+    let head = match lasting {
+        0 => triage.reason.clone(),
+        1 => format!("one cause lasts at {}", found.scene.target),
+        n => format!("{n} causes last at {}, the likeliest first", found.scene.target),
+    };
     let mut rows = vec![Line::from(vec![
         look.span(format!("{} ", triage.verdict.sign()), triage.verdict.into()),
-        look.span(cut(&triage.reason, width.saturating_sub(14)), Tone::Plain),
+        look.span(cut(&head, width.saturating_sub(14)), Tone::Plain),
     ])];
     for (at, finding) in triage.findings.iter().enumerate() {
         let all = at == 0 && finding.lasts();
-        rows.extend(finding_lines(look, finding, all, width));
+        rows.extend(finding_lines(look, finding, (all, found.scene.now), width));
     }
     rows
 }
 
-fn finding_lines(look: &Style, finding: &Finding, all: bool, width: usize) -> Vec<Line<'static>> {
+fn finding_lines(look: &Style, finding: &Finding, (all, now): (bool, f64), width: usize) -> Vec<Line<'static>> {
     let since = finding.since.get(11..19).unwrap_or(&finding.since);
     let (sign, tone, span) = match &finding.ended {
-        None => ("✗", Tone::Bad, format!("since {since}")),
+        None => {
+            let began: Option<jiff::Timestamp> = finding.since.parse().ok();
+            let long = began.map_or(String::new(), |b| format!(", {} ago", age(now - b.as_second() as f64)));
+            ("✗", Tone::Bad, format!("since {since}{long}"))
+        }
         Some(ended) => ("✓", Tone::Dim, format!("{since} to {}, ended", ended.get(11..19).unwrap_or(ended))),
     };
     let room = width.saturating_sub(2);
@@ -185,7 +196,10 @@ fn finding_lines(look: &Style, finding: &Finding, all: bool, width: usize) -> Ve
             let text = cut(text, width.saturating_sub(13));
             Line::from(vec![look.span(format!("  {name:<10} "), Tone::Dim), look.span(text, Tone::Plain)])
         };
-        rows.push(field("because", &finding.because));
+        let because = wrap(&finding.because, width.saturating_sub(13).max(1));
+        rows.extend(
+            because.iter().take(3).enumerate().map(|(at, text)| field(if at == 0 { "because" } else { "" }, text)),
+        );
         // The time of the day is enough at night.
         let short = |text: &str| text.get(11..19).map_or(text.to_owned(), |t| format!("{t}{}", &text[20..]));
         rows.extend(finding.before.iter().take(1).map(|b| field("before", &short(b))));

@@ -173,7 +173,11 @@ fn small(frame: &mut Frame, area: Rect, world: &World) {
     let width = usize::from(area.width);
     let mut rows = verdict_lines(world, area.width);
     rows.truncate(4);
-    rows.extend(world.story.tasks.iter().map(|t| task(&world.look, t, world.live(), width)));
+    let ready = world.story.load.is_some() || !world.live();
+    match world.seen.as_ref().filter(|_| ready) {
+        Some(seen) => rows.extend(stack::rows(&world.look, seen, width)),
+        None => rows.extend(world.story.tasks.iter().map(|t| task(&world.look, t, world.live(), width))),
+    }
     let moments = world.story.happened.iter().rev().map(|h| cut(&format!("{}  {}", h.source, h.text), width));
     rows.extend(moments.take(4).map(|m| Line::from(world.look.span(m, Tone::Dim))));
     lines(frame, area, rows);

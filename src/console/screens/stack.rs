@@ -29,7 +29,9 @@ pub fn draw(frame: &mut Frame, area: Rect, world: &World, seen: &Seen) {
     let mut rows = vec![Line::from(world.look.span(cut(&head, width), Tone::Dim))];
     rows.extend(seen.parts.iter().map(|part| row(&world.look, part, width)));
     let room = usize::from(inside.height);
-    let worst = seen.signals.alerts.first().filter(|_| rows.len() < room);
+    // An alert takes its time to be sure of; what is wrong with a part is seen at once.
+    let alert = seen.signals.alerts.first().cloned();
+    let worst = alert.or_else(|| seen.parts.iter().find_map(Part::trouble)).filter(|_| rows.len() < room);
     rows.extend(worst.map(|alert| {
         let text = cut(&format!("✗ {alert}  (6: why)"), width);
         Line::from(world.look.span(text, Tone::Bad))
@@ -37,11 +39,16 @@ pub fn draw(frame: &mut Frame, area: Rect, world: &World, seen: &Seen) {
     lines(frame, inside, rows);
 }
 
+/// The parts without a frame, for a small terminal.
+pub fn rows(look: &Look, seen: &Seen, width: usize) -> Vec<Line<'static>> {
+    seen.parts.iter().map(|part| row(look, part, width)).collect()
+}
+
 fn row(look: &Look, part: &Part, width: usize) -> Line<'static> {
     let tone = match part.stand {
         Stand::Up => Tone::Good,
         Stand::Warm | Stand::Unknown => Tone::Warn,
-        Stand::Full | Stand::Down | Stand::Poor => Tone::Bad,
+        Stand::Full | Stand::Fails | Stand::Down | Stand::Poor => Tone::Bad,
     };
     let shown = |value: Option<String>| value.unwrap_or_else(|| "?".to_owned());
     let mut spans = vec![

@@ -11,7 +11,6 @@ use aws_sdk_cloudwatch::error::{DisplayErrorContext, ProvideErrorMetadata, SdkEr
 use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricStat, ScanBy};
 
-use super::metrics::now;
 use crate::watch::cloud::{BATCH, Minutes, Query, USD_A_METRIC};
 use crate::watch::error::WatchError;
 use crate::watch::purse::Purse;
@@ -75,6 +74,9 @@ where
                 c if c.contains("AccessDenied") || c == "NotAuthorized" => {
                     format!("the policy does not allow {action}: {message}")
                 }
+                c if c.contains("ResourceNotFound") => format!(
+                    "it is not in `{region}` for these credentials (another account's, or another region?): {message}"
+                ),
                 c if c.contains("Expired") => format!("the credentials have expired: {message}"),
                 "RequestTimeTooSkewed" | "RequestInTheFuture" => {
                     format!("this machine's clock is off: {message}")
@@ -139,7 +141,8 @@ impl CloudWatch {
         let silent = state.minutes.silent(&self.queries).into_iter();
         silent
             .map(|q| {
-                format!("CloudWatch has no number of {} in all the time asked for: renamed, or not there?", q.name())
+                let why = "renamed, not there, or with the credentials of another account?";
+                format!("CloudWatch has no number of {} in all the time asked for: {why}", q.name())
             })
             .collect()
     }
@@ -148,15 +151,16 @@ impl CloudWatch {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    /// Tells what is known at the end of the span, which is now.
     async fn samples(&self, span: Span) -> Result<Vec<Sample>, WatchError> {
-        let at = now();
+        let at = span.to;
         {
             let mut state = self.state();
             if at < state.not_before {
                 return state.refused.clone().map_or_else(|| Ok(state.minutes.samples(&self.queries, at)), Err);
             }
-            // Minutes do not come faster by asking.
-            if at - state.asked_at < 55.0 && state.refused.is_none() {
+            // Minutes do not come faster by asking: once in each of them, so that a day costs what a day's minutes cost.
+            if minute(at) == minute(state.asked_at) && state.refused.is_none() {
                 return Ok(state.minutes.samples(&self.queries, at));
             }
             state.refused = None;
@@ -223,10 +227,14 @@ impl CloudWatch {
     }
 }
 
+fn minute(at: f64) -> i64 {
+    (at / 60.0).floor() as i64
+}
+
 /// What is not known yet: since the last whole minute; at first the span, the days before coarsely, and the same time last week.
 fn pieces(newest: Option<i64>, span: Span, at: f64) -> Vec<Piece> {
     let to = (at / 60.0).ceil() as i64 * 60;
-    let minute = |s: f64| (s / 60.0).floor() as i64 * 60;
+    let minute = |s: f64| minute(s) * 60;
     if let Some(newest) = newest {
         return vec![Piece { from: newest - AGAIN_S, to, period: 60 }];
     }

@@ -2,18 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-
 use crate::watch::error::WatchError;
-use crate::watch::exposition::Reading;
 use crate::watch::http::{Asker, shown};
 use crate::watch::names;
+use crate::watch::promql::{self, Row};
 use crate::watch::sample::Sample;
 use crate::watch::source::{Answering, Source, Span};
 
 /// Prometheus refuses more points a series than 11,000; we need far fewer.
 const POINTS: f64 = 240.0;
 const LONGEST_S: f64 = 3.0 * 86_400.0;
+const WANTED: &str = "Prometheus' JSON";
 
 #[derive(Clone, Debug)]
 pub struct Prometheus {
@@ -22,28 +21,6 @@ pub struct Prometheus {
     pub url: String,
     /// A selector's inside that narrows to the target: `job="recs",env="staging"`.
     pub selector: String,
-}
-
-#[derive(Deserialize)]
-struct Answer {
-    status: String,
-    #[serde(default)]
-    error: String,
-    data: Option<Data>,
-}
-
-#[derive(Deserialize)]
-struct Data {
-    #[serde(default)]
-    result: Vec<Row>,
-}
-
-#[derive(Deserialize)]
-struct Row {
-    metric: BTreeMap<String, String>,
-    #[serde(default)]
-    values: Vec<(f64, String)>,
-    value: Option<(f64, String)>,
 }
 
 impl Prometheus {
@@ -70,65 +47,42 @@ impl Prometheus {
     /// When each instance was scraped last.
     async fn scraped(&self, at: f64) -> Result<BTreeMap<String, f64>, WatchError> {
         let query = format!("timestamp(serin_ready{{{}}})", self.selector);
-        let data = self.asked("query", &query, &format!("time={at}")).await?;
-        let one =
-            |row: Row| Some((row.metric.get("instance").cloned().unwrap_or_default(), row.value?.1.parse().ok()?));
-        Ok(data.result.into_iter().filter_map(one).collect())
+        let rows = self.asked(&promql::instant(&self.url, &query, at)).await?;
+        let one = |row: Row| {
+            let at = row.values.first()?.1.parse().ok()?;
+            Some((row.labels.get("instance").cloned().unwrap_or_default(), at))
+        };
+        Ok(rows.into_iter().filter_map(one).collect())
     }
 
     /// An instant query: each series' newest value, with the moment that was asked about.
     async fn instant(&self, at: f64) -> Result<Vec<Sample>, WatchError> {
-        self.query("query", &format!("time={at}")).await
+        self.asked(&promql::instant(&self.url, &self.all(), at)).await.map(folded)
     }
 
     async fn range(&self, span: Span) -> Result<Vec<Sample>, WatchError> {
         let step = ((span.to - span.from) / POINTS).max(5.0).ceil();
-        self.query("query_range", &format!("start={}&end={}&step={step}", span.from, span.to)).await
+        self.asked(&promql::range(&self.url, &self.all(), (span.from, span.to), step)).await.map(folded)
     }
 
-    async fn query(&self, kind: &str, when: &str) -> Result<Vec<Sample>, WatchError> {
+    /// The query for every number of ours.
+    fn all(&self) -> String {
         let comma = if self.selector.is_empty() { "" } else { "," };
-        let query = format!("{{__name__=~\"serin_.+\"{comma}{}}}", self.selector);
-        self.asked(kind, &query, when).await.map(folded)
+        format!("{{__name__=~\"serin_.+\"{comma}{}}}", self.selector)
     }
 
-    async fn asked(&self, kind: &str, query: &str, when: &str) -> Result<Data, WatchError> {
-        let url = format!("{}/api/v1/{kind}?query={}&{when}", self.url.trim_end_matches('/'), encoded(query));
-        let heard = self.asker.wanted(&url, None, "Prometheus' JSON").await?;
-        let malformed = |why: String| WatchError::Malformed { at: shown(&url), wanted: "Prometheus' JSON", why };
-        let answer: Answer = serde_json::from_str(&heard.body).map_err(|e| malformed(e.to_string()))?;
-        match answer.data {
-            Some(data) if answer.status == "success" => Ok(data),
-            _ => Err(malformed(format!("{} {}", answer.status, answer.error))),
-        }
+    async fn asked(&self, url: &str) -> Result<Vec<Row>, WatchError> {
+        let heard = self.asker.wanted(url, None, WANTED).await?;
+        promql::rows(&heard.body).map_err(|why| WatchError::Malformed { at: shown(url), wanted: WANTED, why })
     }
 }
 
-/// Puts the series of each instance and moment together again, as one page each.
-fn folded(data: Data) -> Vec<Sample> {
-    let mut pages: BTreeMap<(String, i64), Vec<Reading>> = BTreeMap::new();
-    for row in data.result {
-        let instance = row.metric.get("instance").cloned().unwrap_or_default();
-        let name = row.metric.get("__name__").cloned().unwrap_or_default();
-        let labels: Vec<_> = row.metric.into_iter().collect();
-        for (at, value) in row.values.into_iter().chain(row.value) {
-            // A value that is no number is a gap.
-            let Ok(value) = value.parse() else { continue };
-            let reading = Reading { name: name.clone(), labels: labels.clone(), value };
-            pages.entry((instance.clone(), (at * 1000.0) as i64)).or_default().push(reading);
-        }
-    }
-    let folded =
-        pages.iter().filter_map(|((instance, at), page)| names::sample(*at as f64 / 1000.0, instance, "", page));
-    folded.collect()
-}
-
-fn encoded(text: &str) -> String {
-    let one = |b: u8| match b {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => (b as char).to_string(),
-        b => format!("%{b:02X}"),
-    };
-    text.bytes().map(one).collect()
+/// Each page as what an instance said of itself at that moment.
+fn folded(rows: Vec<Row>) -> Vec<Sample> {
+    let pages = promql::pages(rows);
+    let sample =
+        |((instance, at), page): (&(String, i64), &Vec<_>)| names::sample(*at as f64 / 1000.0, instance, "", page);
+    pages.iter().filter_map(sample).collect()
 }
 
 impl Source for Prometheus {
@@ -152,14 +106,12 @@ mod tests {
             {"metric":{"__name__":"serin_requests_total","instance":"a:1","status":"200"},"values":[[10,"5"],[20,"9"]]},
             {"metric":{"__name__":"serin_requests_total","instance":"a:1","status":"503"},"values":[[20,"2"]]},
             {"metric":{"__name__":"serin_requests_total","instance":"b:1","status":"200"},"values":[[10,"NaN"]]}]}}"#;
-        let answer: Answer = serde_json::from_str(text).expect("reads");
-        let samples = folded(answer.data.expect("data"));
+        let samples = folded(promql::rows(text).expect("reads"));
         let got: Vec<_> = samples
             .iter()
             .map(|s| (s.instance.as_str(), s.at, s.get(Signal::Requests), s.get(Signal::Errors)))
             .collect();
         assert_eq!(got[..2], [("a:1", 10.0, Some(5.0), None), ("a:1", 20.0, Some(11.0), Some(2.0))]);
         assert!(got.get(2).is_none_or(|b| b.2.is_none()), "{got:?}");
-        assert_eq!(encoded("{a=\"b\"}"), "%7Ba%3D%22b%22%7D");
     }
 }
