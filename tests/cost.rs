@@ -163,6 +163,41 @@ fn a_gap_is_said_and_holds_the_next_step() {
     assert!(seen["reason"].as_str().expect("a reason").contains("missing"));
 }
 
+/// Clocks went forward in the night of the sixth day: said, and no step down is taken until a whole day is told one way.
+#[test]
+fn a_changed_time_zone_is_said_and_holds_the_next_step() {
+    let place = Place::new();
+    let steps = |name: &str, changed: bool| {
+        let rows: String = (0..8 * 24_u32)
+            .map(|hour| {
+                let local = if changed && hour >= 121 { hour + 1 } else { hour };
+                let zone = if changed && hour >= 121 { "+02:00" } else { "+01:00" };
+                let high = if hour % 24 == 20 { 400 - 20 * (hour / 24) } else { 50 };
+                format!("2026-03-{:02}T{:02}:00:00{zone},{high}\n", 2 + local / 24, local % 24)
+            })
+            .collect();
+        place.file(name, &format!("timestamp,reads_per_second\n{rows}"));
+        let plan = "[descend]\nknob = \"dynamodb\"\nunit = \"rcu\"\nstart = 900\nfloor = 1\nhold = \"24h\"\nlookback = \"24h\"\n";
+        place.file("zone.toml", plan);
+        let (_, seen) = place.json(&format!("cost descend zone.toml --simulate --trace {name}"));
+        seen
+    };
+    let (calm, changed) = (steps("calm.csv", false), steps("changed.csv", true));
+    let held =
+        |seen: &Value| seen["steps"].to_string().contains("time zone of the trace changes from +01:00 to +02:00");
+    assert!(!held(&calm) && calm["notes"].as_array().is_some_and(Vec::is_empty), "{calm}");
+    assert!(held(&changed), "{}", changed["steps"]);
+    assert!(changed["notes"].to_string().contains("no step down is taken for a day"), "{}", changed["notes"]);
+    let downs = |seen: &Value| -> Vec<String> {
+        let steps = seen["steps"].as_array().expect("steps").iter();
+        steps.filter(|s| s["verdict"] == "go").filter_map(|s| s["at"].as_str().map(str::to_owned)).collect()
+    };
+    // The change is on the 7th at 00:00 UTC.
+    let in_doubt = |at: &String| ("2026-03-07T00:00:00Z".."2026-03-08T00:00:00Z").contains(&at.as_str());
+    assert!(downs(&calm).iter().any(in_doubt), "without it a step is taken then: {:?}", downs(&calm));
+    assert!(!downs(&changed).iter().any(in_doubt), "{:?}", downs(&changed));
+}
+
 #[test]
 fn half_a_trace_proves_nothing() {
     let text: String = days(6, 400.0, 60)

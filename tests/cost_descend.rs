@@ -8,6 +8,7 @@ use rand_pcg::Pcg64Mcg;
 use serin::cost::demand::{Demand, Sample};
 use serin::cost::plan::Plan;
 use serin::cost::simulate::{Walk, walk};
+use serin::cost::tariff::PriceUsed;
 use serin::cost::{evening, rule};
 use serin::serve::limiter::Limiter;
 
@@ -102,36 +103,74 @@ fn plan(start: u64) -> Plan {
     Plan::parse("plan.toml", &text).expect("a plan")
 }
 
+/// Sums over all worlds, of the way down or of the rule.
+#[derive(Default)]
+struct Totals {
+    throttled: u64,
+    /// Worlds in which anything was.
+    broken: u64,
+    unit_hours: f64,
+    /// How far from the cheapest it ended, at worst.
+    farthest: f64,
+}
+
+impl Totals {
+    fn add(&mut self, throttled: u64, unit_hours: f64, ratio: f64) {
+        self.throttled += throttled;
+        self.broken += u64::from(throttled > 0);
+        self.unit_hours += unit_hours;
+        self.farthest = if (ratio - 1.0).abs() > (self.farthest - 1.0).abs() { ratio } else { self.farthest };
+    }
+
+    fn line(&self, name: &str, seconds: &str) -> String {
+        format!(
+            "{name:24} ends at worst at {:.3} of the cheapest, {:9} requests throttled, in {:2} worlds, {seconds}, {:.0} unit-hours",
+            self.farthest, self.throttled, self.broken, self.unit_hours
+        )
+    }
+}
+
 /// Walks twenty worlds (`SERIN_WORLDS` for more); starts are far above, above, at and below what is needed.
 fn twenty(kind: &Kind, resolution: f64) {
     let worlds: u64 = std::env::var("SERIN_WORLDS").ok().and_then(|s| s.parse().ok()).unwrap_or(20);
     let (mut clean, mut far) = (0, Vec::new());
+    let mut ways = [Totals { farthest: 1.0, ..Totals::default() }, Totals { farthest: 1.0, ..Totals::default() }];
+    let (mut longest, mut hours_broken) = (0.0_f64, 0);
     for seed in 0..worlds {
         let rates = world(seed, kind, resolution);
         let best = cheapest(&rates, resolution);
         let plan = plan(([best * 2, best * 5, best * 20, best, best / 2][seed as usize % 5]).max(1));
         let demand = trace(&rates, resolution);
-        let down: Walk = walk(&plan, None, &demand, &mut |_| {}).expect("walks");
+        let down: Walk = walk(&plan, &PriceUsed::default(), &demand, &mut |_| {}).expect("walks");
         let beside = rule::walk(&plan, &demand).expect("walks");
         let ratio = down.final_capacity as f64 / best as f64;
         println!(
-            "world {seed:3} start {:6} cheapest {best:5} final {:5} ratio {ratio:.3} steps {:2} throttled {} | rule: final {} throttled {}",
+            "world {seed:3} start {:6} cheapest {best:5} final {:5} ratio {ratio:.3} steps {:2} throttled {} longest {:.0} s | rule: final {} throttled {} in {} h",
             plan.start,
             down.final_capacity,
             down.steps.len(),
             down.throttled,
+            down.longest_breach_s,
             beside.final_capacity,
-            beside.throttled
+            beside.throttled,
+            beside.hours_broken
         );
         assert_eq!(down.needed, best, "the need that is kept up is what brute force finds");
         assert!(down.longest_breach_s <= 60.0);
+        ways[0].add(down.throttled, down.unit_hours, ratio);
+        ways[1].add(beside.throttled, beside.unit_hours, beside.final_capacity as f64 / best as f64);
+        longest = longest.max(down.longest_breach_s);
+        hours_broken += beside.hours_broken;
         clean += u64::from(down.throttled == 0);
         if !(1.0..=1.1).contains(&ratio) {
             far.push((seed, ratio));
         }
     }
+    println!("{}", ways[0].line("the way down", &format!("at most {longest:.0} s at once")));
+    println!("{}", ways[1].line("a quarter less an hour", &format!("in {hours_broken} hours")));
     assert!(far.len() as u64 * 100 <= worlds, "ended elsewhere: {far:?}");
     assert!(clean * 20 >= worlds * 19, "{clean} of {worlds} without a throttle");
+    assert!(ways[0].throttled * 10 <= ways[1].throttled, "the rule throttles ten times as much at least");
 }
 
 #[test]
@@ -155,7 +194,7 @@ fn a_year_of_hours_is_planned_in_under_a_second() {
     let hours: Vec<f64> = minutes.chunks(60).map(|h| h.iter().map(|s| s.reads).sum::<f64>() / 60.0).collect();
     let demand = trace(&hours, 3_600.0);
     let began = Instant::now();
-    let down = walk(&plan(5_000), None, &demand, &mut |_| {}).expect("walks");
+    let down = walk(&plan(5_000), &PriceUsed::default(), &demand, &mut |_| {}).expect("walks");
     let took = began.elapsed();
     println!("a year of hours: {took:?}, {} steps, {} → {}", down.steps.len(), 5_000, down.final_capacity);
     assert!(took.as_secs_f64() < 1.0, "{took:?}");

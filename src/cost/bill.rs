@@ -51,6 +51,18 @@ impl Bill {
         self.lines.iter().map(|l| l.usd).sum()
     }
 
+    /// The sum of a month at this pace, tier by tier, where the lines are those of `hours`.
+    pub fn month(&self, market: Market<'_>, hours: f64) -> Option<f64> {
+        let Market { prices, region } = market;
+        let month = MONTH_H / hours;
+        let each = |l: &Line| match prices.of(&l.item, region, l.amount * month) {
+            Some(usd) => Some(usd),
+            // A price of the reader's own has no tiers.
+            None => l.usd.map(|usd| usd * month),
+        };
+        self.lines.iter().map(|l| l.usd.and_then(|_| each(l))).sum()
+    }
+
     /// The sum of what is known.
     pub fn known_usd(&self) -> f64 {
         self.lines.iter().filter_map(|l| l.usd).sum()

@@ -7,6 +7,9 @@ use jiff::Timestamp;
 
 use super::error::CostError;
 
+/// So many changes of the time zone are told one by one.
+const MOST_NOTES: usize = 4;
+
 /// One sample: so much a second, from `from` until `until` (UNIX seconds).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sample {
@@ -22,6 +25,8 @@ pub struct Demand {
     pub samples: Vec<Sample>,
     /// What a reader should know of the file and need not mend.
     pub notes: Vec<String>,
+    /// Where the zone of its times changes, with the words for it: a step waits until a whole day is told one way.
+    pub zones: Vec<(f64, String)>,
 }
 
 impl Demand {
@@ -65,12 +70,14 @@ impl Demand {
                 );
                 return Err(bad(line, what));
             }
-            if zone.as_ref().is_some_and(|z| *z != offset) {
-                demand
-                    .notes
-                    .push(format!("line {line}: the time zone changes to {offset}; instants are compared in UTC"));
+            if let Some(before) = zone.replace(offset.clone()).filter(|z| *z != offset) {
+                let what = format!("the time zone of the trace changes from {before} to {offset}");
+                if demand.zones.len() < MOST_NOTES {
+                    let then = "instants are compared in UTC, and no step down is taken for a day";
+                    demand.notes.push(format!("line {line}: {what}; {then}"));
+                }
+                demand.zones.push((time, what));
             }
-            zone = Some(offset);
             let writes =
                 writes.filter(|i| !field(*i).is_empty()).map(|i| number(i, "writes_per_second")).transpose()?;
             starts.push((time, number(reads, "reads_per_second")?, writes));
@@ -78,12 +85,15 @@ impl Demand {
         if starts.len() < 2 {
             return Err(bad(0, format!("holds {} samples; a trace needs at least two", starts.len())));
         }
+        if demand.zones.len() > MOST_NOTES {
+            demand.notes.push(format!("and {} times more", demand.zones.len() - MOST_NOTES));
+        }
         demand.samples = spans(&starts);
         Ok(demand)
     }
 
     pub fn from_samples(name: &str, samples: Vec<Sample>) -> Self {
-        Self { name: name.to_owned(), samples, notes: Vec::new() }
+        Self { name: name.to_owned(), samples, ..Self::default() }
     }
 }
 
@@ -151,7 +161,7 @@ mod tests {
         let rfc = rfc.expect("read");
         assert_eq!(unix.samples[1].from, rfc.samples[1].from);
         assert_eq!((rfc.samples[0].writes, rfc.samples[1].writes), (Some(1.0), None));
-        assert_eq!(rfc.notes.len(), 1, "the zone changed: {:?}", rfc.notes);
+        assert_eq!((rfc.notes.len(), rfc.zones.len()), (1, 1), "the zone changed: {:?}", rfc.notes);
     }
 
     #[test]

@@ -79,6 +79,8 @@ pub struct Planner {
     held_for: Option<&'static str>,
     /// Somebody asked it to stay.
     stays: bool,
+    /// From when on demand may mean another time, and why.
+    doubt: Option<(f64, String)>,
 }
 
 impl Planner {
@@ -99,6 +101,7 @@ impl Planner {
             floor: None,
             held_for: None,
             stays: false,
+            doubt: None,
             plan,
         }
     }
@@ -126,7 +129,12 @@ impl Planner {
 
     /// Takes demand of `rate` units a second from `from` until `until`.
     pub fn saw(&mut self, rate: f64, from: f64, until: f64) {
-        self.need.saw(rate, from, until);
+        self.saw_of(rate, rate, from, until);
+    }
+
+    /// Takes demand of `rate`, of which only `learnt` is there on other days too.
+    pub fn saw_of(&mut self, rate: f64, learnt: f64, from: f64, until: f64) {
+        self.need.saw(learnt, from, until);
         self.bucket.flow(rate, until);
         self.rate = rate;
     }
@@ -135,6 +143,22 @@ impl Planner {
     pub fn blind(&mut self, until: f64) {
         self.blind_until = Some(until);
         self.bucket.skip(until);
+    }
+
+    /// Takes that what was told before this moment may have been told of another time.
+    pub fn doubts(&mut self, at: f64, why: String) {
+        self.doubt = Some((at, why));
+    }
+
+    /// Demand of the last look.
+    pub fn rate(&self) -> f64 {
+        self.rate
+    }
+
+    /// The highest demand that is expected of the coming days, units a second.
+    pub fn coming(&self, now: f64) -> f64 {
+        let highest = self.need.highest_since(day_of(now) - self.plan.lookback_days);
+        highest * self.growth(now).unwrap_or(1.0).max(1.0)
     }
 
     /// The earliest moment at which `guard` could ask for more, if demand stays as it is.
@@ -432,6 +456,10 @@ impl Planner {
             let what = format!("demand before {} is missing; a whole day without a gap is needed first", shown(until));
             return Some(("gap", what));
         }
+        if let Some((at, why)) = self.doubt.as_ref().filter(|(at, _)| now - at < DAY_S) {
+            let what = format!("{why} at {}; a whole day told one way is needed first", shown(*at));
+            return Some(("zone", what));
+        }
         let near = |p: &&super::plan::Peak| p.from - self.plan.hold_s <= now && now < p.until;
         if let Some(peak) = self.plan.peaks.iter().find(near) {
             return Some(("peak", format!("`{}` is announced for {}", peak.name, shown(peak.from))));
@@ -464,14 +492,19 @@ impl Planner {
 
     /// What the next days should need: the same weekdays a week ago, grown as the last week grew.
     fn forecast(&self, now: f64) -> Option<f64> {
-        let growth = match self.plan.growth {
-            Some(g) => 1.0 + g,
-            None => self.ratios(now).and_then(|r| median(&r))?.clamp(1.0, 1.25),
-        };
+        let growth = self.growth(now)?;
         let today = day_of(now);
         let ahead = 1 + (self.plan.hold_s / DAY_S).ceil() as i64;
         let last_week = (today..=today + ahead).filter_map(|day| self.need.on(day - 7));
         Some(last_week.fold(0.0, f64::max) * growth)
+    }
+
+    /// How much more a week later asks for, as a factor; `None` while nothing is known of it.
+    fn growth(&self, now: f64) -> Option<f64> {
+        match self.plan.growth {
+            Some(g) => Some(1.0 + g),
+            None => Some(self.ratios(now).and_then(|r| median(&r))?.clamp(1.0, 1.25)),
+        }
     }
 
     /// Each whole day's need against the same weekday a week before, last week's and the one before.

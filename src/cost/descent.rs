@@ -1,14 +1,14 @@
 //! A way down in one page of data: the `serin.descend/1` document, its verdict and its lines for a person.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::bill::MONTH_H;
 use super::descend::Floor;
 use super::plan::Plan;
-use super::prices::{Prices, today};
 use super::rule::RuleWalk;
 use super::simulate::Walk;
 use super::step::{Step, StepVerdict};
+use super::tariff::PriceUsed;
 use super::told::Ahead;
 use crate::judge::verdict::Verdict;
 use crate::stats::units::{Share, Usd, grouped};
@@ -60,47 +60,6 @@ pub struct DemandSeen {
     pub requests: f64,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct PriceUsed {
-    pub usd_per_unit_hour: Option<f64>,
-    pub region: String,
-    /// Where it is from and how old it is, or why it is unknown.
-    pub from: String,
-    pub guess: bool,
-}
-
-impl PriceUsed {
-    /// The price of the plan's unit: its own, else the list's for its region; unknown with the reason.
-    pub fn of(plan: &Plan, prices: &Prices) -> Self {
-        let (region, assumed) = match &plan.region {
-            Some(region) => (region.clone(), ""),
-            None => ("us-east-1".to_owned(), " (the plan names no region)"),
-        };
-        if let Some(usd) = plan.usd_per_unit_hour {
-            let from = format!("$ {usd} an hour for one {}, as the plan says", plan.unit.name);
-            return Self { usd_per_unit_hour: Some(usd), region, from, guess: false };
-        }
-        let item = match plan.unit.name.as_str() {
-            "rcu" => "dynamodb.rcu-hour",
-            "wcu" => "dynamodb.wcu-hour",
-            "tps" => "personalize.tps-hour",
-            other => {
-                let from = format!("no price is known for one {other}; give usd_per_unit_hour in the plan");
-                return Self { usd_per_unit_hour: None, region, from, guess: false };
-            }
-        };
-        let usd = prices.one(item, &region);
-        let from = match usd {
-            Some(usd) => {
-                let age = prices.age_of(item, &region, today());
-                format!("$ {usd} an hour for one {} in {region}{assumed}, {age}", plan.unit.name)
-            }
-            None => format!("no price of {item} in {region}; known for {}", prices.regions(item).join(", ")),
-        };
-        Self { usd_per_unit_hour: usd, guess: prices.is_guess(item, &region), region, from }
-    }
-}
-
 impl Descent {
     pub fn of(
         plan: &Plan,
@@ -110,8 +69,8 @@ impl Descent {
         rule: Option<RuleWalk>,
         notes: Vec<String>,
     ) -> Self {
-        let usd = price.usd_per_unit_hour;
-        let less = plan.start as f64 - walk.final_capacity as f64;
+        let at = |capacity: u64| price.per_hour(capacity as f64);
+        let less = at(plan.start).zip(at(walk.final_capacity)).map(|(start, end)| start - end);
         let hours = (walk.until - walk.from - walk.missing_s) / 3_600.0;
         let simulated = walk.simulated;
         let (verdict, reason) = walk.ended.clone().unwrap_or_else(|| judged(plan, &walk));
@@ -137,10 +96,10 @@ impl Descent {
             throttled: walk.throttled,
             longest_breach_s: walk.longest_breach_s,
             incidents: walk.incidents,
-            saved_so_far: usd.map(|p| p * (plan.start as f64 * hours - walk.unit_hours)),
-            saved_per_month: usd.map(|p| p * less * MONTH_H),
-            saved_per_year: usd.map(|p| p * less * MONTH_H * 12.0),
-            usd_per_million: usd.filter(|_| walk.requests > 0.0).map(|p| p * walk.unit_hours / (walk.requests / 1e6)),
+            saved_so_far: at(plan.start).zip(walk.paid_usd).map(|(start, paid)| start * hours - paid),
+            saved_per_month: less.map(|l| l * MONTH_H),
+            saved_per_year: less.map(|l| l * MONTH_H * 12.0),
+            usd_per_million: walk.paid_usd.filter(|_| walk.requests > 0.0).map(|usd| usd / (walk.requests / 1e6)),
             price,
             steps: walk.steps,
             ahead: walk.ahead,

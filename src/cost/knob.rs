@@ -45,13 +45,15 @@ pub struct Rhythm {
     pub piece_s: f64,
     /// An objective missed for so many seconds is broken, where that is not as the plan says.
     pub broken_s: Option<f64>,
+    /// How long after it its meter still tells of what was asked.
+    pub late_s: f64,
     /// When its time is over, where that is known: then it is walked to its end, also when nothing is left to do.
     pub until: Option<f64>,
 }
 
 impl Default for Rhythm {
     fn default() -> Self {
-        Self { read: Duration::from_secs(10), piece_s: 60.0, broken_s: None, until: None }
+        Self { read: Duration::from_secs(10), piece_s: 60.0, broken_s: None, late_s: 240.0, until: None }
     }
 }
 

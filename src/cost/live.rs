@@ -1,9 +1,98 @@
-//! What a table used lately: CloudWatch's hourly sums, and what DescribeTable says of its mode, capacity and size.
+//! What a table or a campaign used lately: CloudWatch's sums, and what DescribeTable or DescribeCampaign say of it.
 
 use serde_json::{Value, json};
 
-use super::aws::{Aws, AwsError, CLOUDWATCH, DYNAMODB};
-use super::meter::Metered;
+use super::aws::{Aws, AwsError, CLOUDWATCH, DYNAMODB, PERSONALIZE};
+use super::meter::{Metered, WINDOW_S};
+
+/// Up to here minutes are asked for, beyond whole hours: an answer of one call holds either.
+const MINUTES_UP_TO_S: i64 = 3 * 3_600;
+/// CloudWatch's last minutes are not whole.
+const LATE_S: i64 = 120;
+/// How long CloudWatch keeps five minutes.
+const LONGEST_CAMPAIGN_S: i64 = 63 * 86_400;
+
+/// The last `since` seconds, cut to whole pieces of `each`.
+struct Window {
+    from: i64,
+    until: i64,
+    each: i64,
+}
+
+impl Window {
+    fn of(since: i64, each: i64) -> Self {
+        let now = jiff::Timestamp::now().as_second();
+        let until = if each < 3_600 { (now - LATE_S) / each * each } else { now / each * each };
+        Self { from: until - (since / each).max(1) * each, until, each }
+    }
+
+    fn hours(&self) -> f64 {
+        (self.until - self.from) as f64 / 3_600.0
+    }
+
+    fn pieces(&self) -> usize {
+        ((self.until - self.from) / self.each) as usize
+    }
+
+    fn ask(&self, aws: &mut Aws, queries: &[Value]) -> Result<Value, AwsError> {
+        let body = json!({"MetricDataQueries": queries, "StartTime": self.from, "EndTime": self.until,
+            "ScanBy": "TimestampAscending"});
+        aws.call(&CLOUDWATCH, "GetMetricData", &body)
+    }
+
+    fn query(&self, id: &str, namespace: &str, metric: &str, dimension: (&str, &str)) -> Value {
+        json!({"Id": id, "MetricStat": {"Period": self.each, "Stat": "Sum", "Metric": {
+            "Namespace": namespace, "MetricName": metric,
+            "Dimensions": [{"Name": dimension.0, "Value": dimension.1}]}}})
+    }
+
+    fn nothing(&self, of: &str) -> AwsError {
+        AwsError::Odd {
+            action: "GetMetricData".to_owned(),
+            why: format!("CloudWatch has nothing of {of} in the last {:.1} h: unknown, not zero", self.hours()),
+        }
+    }
+}
+
+/// A campaign as it was used.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LiveCampaign {
+    pub metered: Metered,
+    pub least_tps: f64,
+    pub notes: Vec<String>,
+}
+
+/// Asks about the last `since_s` seconds in pieces of five minutes, as it is billed.
+pub fn campaign(aws: &mut Aws, arn: &str, since_s: i64) -> Result<LiveCampaign, AwsError> {
+    let described = aws.call(&PERSONALIZE, "DescribeCampaign", &json!({"campaignArn": arn}))?;
+    let least = described["campaign"]["minProvisionedTPS"].as_f64().ok_or_else(|| AwsError::Odd {
+        action: "DescribeCampaign".to_owned(),
+        why: format!("no minProvisionedTPS in {described}"),
+    })?;
+    let window = Window::of(since_s.min(LONGEST_CAMPAIGN_S), WINDOW_S as i64);
+    let query = window.query("asked", "AWS/Personalize", "GetRecommendations", ("CampaignArn", arn));
+    let answer = window.ask(aws, &[query])?;
+    let asked = values(&answer, "asked")?;
+    let mut notes = Vec::new();
+    if asked.is_empty() {
+        return Err(window.nothing("the campaign"));
+    }
+    let silent = window.pieces().saturating_sub(asked.len());
+    if silent > 0 {
+        notes.push(format!(
+            "{silent} of {} pieces of five minutes had no request: billed as provisioned",
+            window.pieces()
+        ));
+    }
+    let billed: f64 = asked.iter().map(|n| least.max(n / WINDOW_S)).sum::<f64>() + least * silent as f64;
+    let metered = Metered {
+        hours: window.hours(),
+        requests: asked.iter().sum(),
+        tps_hours: billed * WINDOW_S / 3_600.0,
+        ..Metered::default()
+    };
+    Ok(LiveCampaign { metered, least_tps: least, notes })
+}
 
 const GB: f64 = 1024.0 * 1024.0 * 1024.0;
 
@@ -20,8 +109,8 @@ pub struct Live {
     pub notes: Vec<String>,
 }
 
-/// Asks about the last `hours` whole hours.
-pub fn table(aws: &mut Aws, name: &str, hours: u32) -> Result<Live, AwsError> {
+/// Asks about the last `since_s` seconds: minutes of a few hours, else whole hours.
+pub fn table(aws: &mut Aws, name: &str, since_s: i64) -> Result<Live, AwsError> {
     let described = aws.call(&DYNAMODB, "DescribeTable", &json!({"TableName": name}))?;
     let table = &described["Table"];
     let given = |key: &str| table["ProvisionedThroughput"][key].as_f64().unwrap_or(0.0);
@@ -37,30 +126,28 @@ pub fn table(aws: &mut Aws, name: &str, hours: u32) -> Result<Live, AwsError> {
             None
         }
     };
-    let until = jiff::Timestamp::now().as_second() / 3_600 * 3_600;
-    let from = until - i64::from(hours) * 3_600;
-    let query = |id: &str, metric: &str| {
-        json!({"Id": id, "MetricStat": {"Period": 3600, "Stat": "Sum", "Metric": {
-            "Namespace": "AWS/DynamoDB", "MetricName": metric,
-            "Dimensions": [{"Name": "TableName", "Value": name}]}}})
-    };
+    let window = Window::of(since_s, if since_s <= MINUTES_UP_TO_S { 60 } else { 3_600 });
+    let query = |id: &str, metric: &str| window.query(id, "AWS/DynamoDB", metric, ("TableName", name));
     let queries = [query("reads", "ConsumedReadCapacityUnits"), query("writes", "ConsumedWriteCapacityUnits")];
-    let body =
-        json!({"MetricDataQueries": queries, "StartTime": from, "EndTime": until, "ScanBy": "TimestampAscending"});
-    let answer = aws.call(&CLOUDWATCH, "GetMetricData", &body)?;
-    let (reads, read_hours) = sum(&answer, "reads")?;
-    let (writes, write_hours) = sum(&answer, "writes")?;
-    let told = read_hours.max(write_hours);
+    let answer = window.ask(aws, &queries)?;
+    let (reads, writes) = (values(&answer, "reads")?, values(&answer, "writes")?);
+    let told = reads.len().max(writes.len());
     if told == 0 {
-        return Err(AwsError::Odd {
-            action: "GetMetricData".to_owned(),
-            why: format!("CloudWatch has nothing of table `{name}` in the last {hours} h: unknown, not zero"),
-        });
+        return Err(window.nothing(&format!("table `{name}`")));
     }
-    if told < hours as usize {
-        notes.push(format!("CloudWatch tells {told} of {hours} hours; an hour without requests has no datapoint"));
+    if told < window.pieces() {
+        let what = if window.each == 60 { "minutes" } else { "hours" };
+        notes.push(format!(
+            "CloudWatch tells {told} of {} {what}; one without requests has no datapoint",
+            window.pieces()
+        ));
     }
-    let metered = Metered { hours: f64::from(hours), read_units: reads, write_units: writes, ..Metered::default() };
+    let metered = Metered {
+        hours: window.hours(),
+        read_units: reads.iter().sum(),
+        write_units: writes.iter().sum(),
+        ..Metered::default()
+    };
     Ok(Live {
         metered,
         on_demand: table["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST",
@@ -72,11 +159,11 @@ pub fn table(aws: &mut Aws, name: &str, hours: u32) -> Result<Live, AwsError> {
     })
 }
 
-fn sum(answer: &Value, id: &str) -> Result<(f64, usize), AwsError> {
+fn values(answer: &Value, id: &str) -> Result<Vec<f64>, AwsError> {
     let all = answer["MetricDataResults"].as_array();
     let one = all.and_then(|all| all.iter().find(|r| r["Id"] == id));
     let values = one
         .and_then(|r| r["Values"].as_array())
         .ok_or_else(|| AwsError::Odd { action: "GetMetricData".to_owned(), why: format!("no `{id}` in {answer}") })?;
-    Ok((values.iter().filter_map(Value::as_f64).sum(), values.len()))
+    Ok(values.iter().filter_map(Value::as_f64).collect())
 }

@@ -3,7 +3,8 @@
 use super::capacity::{read_units, write_units};
 use super::demand::Demand;
 
-const WINDOW_S: f64 = 300.0;
+/// A campaign is billed by so many seconds.
+pub const WINDOW_S: f64 = 300.0;
 
 /// The amounts that a bill multiplies with prices.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

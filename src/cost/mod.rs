@@ -6,6 +6,7 @@
 //! bucket (replicas, a campaign) the guard takes nearness for the alarm, and is less sure. What would change our mind:
 //! a table whose throttles do not follow the bucket (hot partitions); such a capacity is remembered and never tried again.
 
+mod act;
 pub mod bill;
 pub mod capacity;
 pub mod decrease;
@@ -22,14 +23,23 @@ pub mod ledger;
 pub mod live;
 pub mod meter;
 pub mod need;
+pub mod pages;
 pub mod parts;
 pub mod plan;
 pub mod price_list;
 pub mod prices;
+pub mod product;
+pub mod proof;
+pub mod record;
+mod resume;
 pub mod rule;
 pub mod simulate;
 pub mod step;
+pub mod tariff;
 pub mod told;
+pub mod view;
+mod way;
+mod wished;
 
 /// The signed calls that knobs, prices and bills are made of.
 pub use crate::serve::aws;

@@ -17,12 +17,21 @@ pub struct Need {
     units: f64,
     hull: Vec<(f64, f64)>,
     days: BTreeMap<i64, f64>,
+    /// The highest demand of each day.
+    highest: BTreeMap<i64, f64>,
 }
 
 impl Need {
     /// Starts with nothing seen, for a bucket that keeps `burst_s` seconds of capacity.
     pub fn new(burst_s: f64) -> Self {
-        Self { burst_s, seconds: 0.0, units: 0.0, hull: vec![(0.0, 0.0)], days: BTreeMap::new() }
+        Self {
+            burst_s,
+            seconds: 0.0,
+            units: 0.0,
+            hull: vec![(0.0, 0.0)],
+            days: BTreeMap::new(),
+            highest: BTreeMap::new(),
+        }
     }
 
     /// Takes demand of `rate` units a second from `from` until `until`.
@@ -35,6 +44,8 @@ impl Need {
         self.units += rate * seconds;
         let end = (self.seconds, self.units);
         let need = self.steepest_to(end);
+        let highest = self.highest.entry(day_of(from)).or_default();
+        *highest = highest.max(rate);
         let day = self.days.entry(day_of(from)).or_default();
         *day = day.max(need);
         while self.hull.len() >= 2 {
@@ -76,6 +87,11 @@ impl Need {
     /// The need of the days from `first` on: zero where nothing was seen.
     pub fn since(&self, first: i64) -> f64 {
         self.days.range(first..).map(|(_, n)| *n).fold(0.0, f64::max)
+    }
+
+    /// The highest demand of the days from `first` on.
+    pub fn highest_since(&self, first: i64) -> f64 {
+        self.highest.range(first..).map(|(_, n)| *n).fold(0.0, f64::max)
     }
 
     pub fn days(&self) -> impl DoubleEndedIterator<Item = (i64, f64)> + '_ {

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::bill::{Bill, Line, MONTH_H, Market};
+use super::prices;
 
 /// Amounts as somebody said them; zero is not there.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -24,8 +25,9 @@ pub struct Parts {
     pub object_gets: f64,
     /// Read from CloudWatch each minute: what the watching itself costs.
     pub metrics: f64,
-    /// GB a day that leave for another region.
+    /// GB a day that leave for another region, and which.
     pub transfer_gb: f64,
+    pub transfer_to: Option<String>,
     /// Of Personalize, hours and GB in the time of the record.
     pub training_hours: f64,
     pub ingestion_gb: f64,
@@ -75,8 +77,11 @@ impl Parts {
         add("s3.get-request", self.object_gets * days, "objects: reads", a_day(self.object_gets));
         let watched = format!("{} metrics a minute", self.metrics);
         add("cloudwatch.metric-read", self.metrics * hours * 60.0, "watching", watched);
-        let gone = format!("{} GB a day to another region", self.transfer_gb);
-        add("transfer.region-gb", self.transfer_gb * days, "transfer", gone);
+        let to = self.transfer_to.as_deref();
+        let gone = format!("{} GB a day to {}", self.transfer_gb, to.unwrap_or("another region"));
+        let there = to.map(prices::transfer_to).filter(|item| market.prices.one(item, market.region).is_some());
+        let item = there.unwrap_or_else(|| prices::TRANSFER.to_owned());
+        add(&item, self.transfer_gb * days, "transfer", gone);
         if self.instances > 0.0 {
             let each = self.instance_usd_per_hour;
             bill.lines.push(Line {

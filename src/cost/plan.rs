@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::capacity::Unit;
 use super::error::CostError;
+use super::proof::{self, Proof};
 use crate::stats::units::{parse_duration, parse_share};
 use crate::toml_file::{self, TomlError};
 
@@ -51,16 +52,9 @@ struct File {
     peak: Vec<PeakRow>,
     command: Option<Command>,
     meter: Option<MeterRow>,
-    proof: Option<ProofRow>,
+    proof: Option<proof::Row>,
     guard: Option<GuardRow>,
     local: Option<LocalRow>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ProofRow {
-    /// A program that loads the target as the coming peak will; 0 proves the step.
-    run: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -210,8 +204,8 @@ pub struct Plan {
     pub endpoint_url: Option<String>,
     /// Pages that count demand in the place of the knob's own meter.
     pub meter: Vec<String>,
-    /// A program that proves a step before it is taken.
-    pub proof: Option<Vec<String>>,
+    /// What proves a step before it is taken.
+    pub proof: Option<Proof>,
     /// A program that ends with 0 while there is no incident.
     pub incident: Option<Vec<String>>,
     pub local: Played,
@@ -271,6 +265,7 @@ impl Plan {
         if d.knob == KnobKind::Command && file.command.is_none() {
             return Err(bad("knob = \"command\" needs a [command] table with set, read and meter".to_owned()));
         }
+        let (failing, by_share) = (share("errors", &d.errors)?, d.knob == KnobKind::Replicas);
         let plan = Self {
             name: name.to_owned(),
             knob: d.knob,
@@ -288,7 +283,7 @@ impl Plan {
             region: d.region,
             usd_per_unit_hour: d.usd_per_unit_hour,
             p99_ms: d.p99_ms,
-            errors: share("errors", &d.errors)?,
+            errors: failing,
             broken_s: time("broken", &d.broken, 30.0, 1.0)?,
             peaks: file.peak.iter().map(|p| peak(p, &unit)).collect::<Result<_, _>>().map_err(&bad)?,
             unit,
@@ -302,7 +297,7 @@ impl Plan {
             }),
             endpoint_url: d.endpoint_url,
             meter: file.meter.map(|m| m.pages).unwrap_or_default(),
-            proof: program("proof", "run", file.proof.map(|p| p.run)).map_err(&bad)?,
+            proof: file.proof.map(|row| Proof::of(row, d.p99_ms, failing, by_share)).transpose().map_err(&bad)?,
             incident: program("guard", "incident", file.guard.map(|g| g.incident)).map_err(&bad)?,
             plays: file.local.is_some(),
             local: played(&file.local.unwrap_or_default()).map_err(&bad)?,

@@ -1,42 +1,63 @@
-//! Prices from AWS's own price list: which usage type is which item, and how a product's text becomes a row.
+//! Prices from AWS's own price list: what is asked of which service, and which products become which rows.
 
 use serde_json::{Value, json};
 
 use super::aws::{Aws, AwsError, PRICING};
-use super::prices::Price;
+use super::prices::{Price, TRANSFER, transfer_to};
+use super::product::Product;
 
 /// Where the price list is asked, whatever region is asked about.
 pub const ASKED_IN: &str = "us-east-1";
 /// More pages than this hold something else than was asked for.
 const MOST_PAGES: usize = 60;
 
-/// Our item, and the usage type that follows a region's prefix.
-type Known = (&'static str, &'static str);
+/// How a product is recognised.
+#[derive(Clone, Copy)]
+enum Meant {
+    /// By the usage type that follows a region's prefix.
+    Usage(&'static str),
+    /// By what it says of itself: all of the first, none of the second.
+    Words(&'static [&'static str], &'static [&'static str]),
+}
 
-/// What is asked of each service. Personalize is not among them: its usage types are not known for certain.
-const SERVICES: &[(&str, &[Known])] = &[
+use Meant::{Usage, Words};
+
+/// What is asked of each service: our item, and its product.
+const SERVICES: &[(&str, &[(&str, Meant)])] = &[
     (
         "AmazonDynamoDB",
         &[
-            ("dynamodb.rcu-hour", "ReadCapacityUnit-Hrs"),
-            ("dynamodb.wcu-hour", "WriteCapacityUnit-Hrs"),
-            ("dynamodb.read-request", "ReadRequestUnits"),
-            ("dynamodb.write-request", "WriteRequestUnits"),
-            ("dynamodb.storage-gb-month", "TimedStorage-ByteHrs"),
-            ("dynamodb.backup-gb-month", "TimedBackupStorage-ByteHrs"),
-            ("dynamodb.pitr-gb-month", "TimedPITRStorage-ByteHrs"),
+            ("dynamodb.rcu-hour", Usage("ReadCapacityUnit-Hrs")),
+            ("dynamodb.wcu-hour", Usage("WriteCapacityUnit-Hrs")),
+            ("dynamodb.read-request", Usage("ReadRequestUnits")),
+            ("dynamodb.write-request", Usage("WriteRequestUnits")),
+            ("dynamodb.storage-gb-month", Usage("TimedStorage-ByteHrs")),
+            ("dynamodb.backup-gb-month", Usage("TimedBackupStorage-ByteHrs")),
+            ("dynamodb.pitr-gb-month", Usage("TimedPITRStorage-ByteHrs")),
         ],
     ),
-    ("AmazonECS", &[("fargate.vcpu-hour", "Fargate-vCPU-Hours:perCPU"), ("fargate.gb-hour", "Fargate-GB-Hours")]),
+    (
+        "AmazonECS",
+        &[("fargate.vcpu-hour", Usage("Fargate-vCPU-Hours:perCPU")), ("fargate.gb-hour", Usage("Fargate-GB-Hours"))],
+    ),
     (
         "AmazonS3",
         &[
-            ("s3.gb-month", "TimedStorage-ByteHrs"),
-            ("s3.put-request", "Requests-Tier1"),
-            ("s3.get-request", "Requests-Tier2"),
+            ("s3.gb-month", Usage("TimedStorage-ByteHrs")),
+            ("s3.put-request", Usage("Requests-Tier1")),
+            ("s3.get-request", Usage("Requests-Tier2")),
         ],
     ),
-    ("AmazonCloudWatch", &[("cloudwatch.metric-read", "CW:GMD-Metrics")]),
+    ("AmazonCloudWatch", &[("cloudwatch.metric-read", Usage("CW:GMD-Metrics"))]),
+    // Its usage types are written down nowhere, so its products are taken by their own words; where two prices fit, none is.
+    (
+        "AmazonPersonalize",
+        &[
+            ("personalize.tps-hour", Words(&["tps", "hour"], &["batch", "segment"])),
+            ("personalize.training-hour", Words(&["train", "hour"], &["tps", "segment"])),
+            ("personalize.ingestion-gb", Words(&["ingest", "gb"], &["tps"])),
+        ],
+    ),
 ];
 
 /// What an update brought.
@@ -59,29 +80,40 @@ pub enum ListError {
 pub fn update(aws: &mut Aws, region: &str, date: &str) -> Result<Updated, ListError> {
     let mut updated = Updated::default();
     for (service, known) in SERVICES {
-        let products = products(aws, service, region)?;
-        for (item, usage) in *known {
-            match rows(&products, service, (item, usage), region, date) {
+        let products = products(aws, service, &[("regionCode", region)])?;
+        let here = Asked { service, region, date };
+        for (item, meant) in *known {
+            match here.rows(&products, item, *meant) {
                 Ok(rows) if rows.is_empty() => {
-                    updated.left.push(format!("{item}: {service} has no {usage} in {region}"));
+                    let what = match meant {
+                        Usage(usage) => (*usage).to_owned(),
+                        Words(words, _) => format!("product that says {}", words.join(" and ")),
+                    };
+                    updated.left.push(format!("{item}: {service} has no {what} in {region}"));
                 }
                 Ok(mut rows) => updated.rows.append(&mut rows),
                 Err(why) => updated.left.push(format!("{item}: {why}")),
             }
         }
     }
+    let filters = [("fromRegionCode", region), ("transferType", "InterRegion Outbound")];
+    let here = Asked { service: "AWSDataTransfer", region, date };
+    let products = products(aws, here.service, &filters)?;
+    let mut transfer = here.transfer(&products);
+    updated.rows.append(&mut transfer.rows);
+    updated.left.append(&mut transfer.left);
     Ok(updated)
 }
 
-fn products(aws: &mut Aws, service: &str, region: &str) -> Result<Vec<Value>, ListError> {
+fn products(aws: &mut Aws, service: &str, filters: &[(&str, &str)]) -> Result<Vec<Product>, ListError> {
     let odd = |why: String| ListError::Odd { service: service.to_owned(), why };
+    let filters: Vec<Value> =
+        filters.iter().map(|(field, value)| json!({"Type": "TERM_MATCH", "Field": field, "Value": value})).collect();
     let mut products = Vec::new();
     let mut token: Option<String> = None;
     for _ in 0..MOST_PAGES {
-        let mut body = json!({
-            "ServiceCode": service, "FormatVersion": "aws_v1", "MaxResults": 100,
-            "Filters": [{"Type": "TERM_MATCH", "Field": "regionCode", "Value": region}],
-        });
+        let mut body =
+            json!({"ServiceCode": service, "FormatVersion": "aws_v1", "MaxResults": 100, "Filters": filters});
         if let Some(token) = &token {
             body["NextToken"] = token.as_str().into();
         }
@@ -89,11 +121,11 @@ fn products(aws: &mut Aws, service: &str, region: &str) -> Result<Vec<Value>, Li
         let page = answer["PriceList"].as_array().ok_or_else(|| odd(format!("answers no PriceList: {answer}")))?;
         for product in page {
             // Each is JSON in a string, as documented; an object is taken too.
-            let product = match product.as_str() {
+            let product: Value = match product.as_str() {
                 Some(text) => serde_json::from_str(text).map_err(|e| odd(format!("a product cannot be read: {e}")))?,
                 None => product.clone(),
             };
-            products.push(product);
+            products.push(Product::read(&product));
         }
         token = answer["NextToken"].as_str().filter(|t| !t.is_empty()).map(str::to_owned);
         if token.is_none() {
@@ -103,83 +135,82 @@ fn products(aws: &mut Aws, service: &str, region: &str) -> Result<Vec<Value>, Li
     Err(odd(format!("more than {MOST_PAGES} pages")))
 }
 
-/// Whether a usage type is the one that is meant, in any region: `EUW3-X`, or `X` alone in the oldest.
-fn is_of(usage: &str, meant: &str) -> bool {
-    match usage.strip_suffix(meant) {
-        Some("") => true,
-        // `IA-` is another table class, not a region; a longer prefix is another thing altogether.
-        Some(prefix) => prefix.strip_suffix('-').is_some_and(|p| p != "IA" && !p.contains('-')),
-        None => false,
-    }
+/// Who was asked about where, and when.
+struct Asked<'a> {
+    service: &'a str,
+    region: &'a str,
+    date: &'a str,
 }
 
-fn rows(
-    products: &[Value],
-    service: &str,
-    (item, meant): Known,
-    region: &str,
-    date: &str,
-) -> Result<Vec<Price>, String> {
-    let mut found: Vec<Price> = Vec::new();
-    for product in products {
-        let attributes = &product["product"]["attributes"];
-        let usage = attributes["usagetype"].as_str().unwrap_or_default();
-        if !is_of(usage, meant) || attributes["regionCode"].as_str().is_some_and(|r| r != region) {
-            continue;
+impl Asked<'_> {
+    fn price(&self, item: &str, product: &Product, (above, usd): (f64, f64)) -> Price {
+        let Product { usage, published, .. } = product;
+        Price {
+            item: item.to_owned(),
+            region: self.region.to_owned(),
+            above,
+            usd,
+            source: format!("AWS price list, {} {usage}, published {published}", self.service),
+            guess: false,
+            date: Some(self.date.to_owned()),
         }
-        let published = product["publicationDate"].as_str().and_then(|d| d.get(..10)).unwrap_or("unknown");
-        let source = format!("AWS price list, {service} {usage}, published {published}");
-        let tiers = tiers(product)?;
-        let rows: Vec<Price> = tiers
-            .into_iter()
-            .map(|(above, usd)| Price {
-                item: item.to_owned(),
-                region: region.to_owned(),
-                above,
-                usd,
-                source: source.clone(),
-                guess: false,
-                date: Some(date.to_owned()),
-            })
-            .collect();
-        let same = |a: &[Price], b: &[Price]| a.iter().map(|r| (r.above, r.usd)).eq(b.iter().map(|r| (r.above, r.usd)));
-        if rows.is_empty() || same(&found, &rows) {
-            continue;
-        }
-        if !found.is_empty() {
-            return Err(format!("{usage} has two prices in {region}; neither is taken"));
-        }
-        found = rows;
     }
-    Ok(found)
-}
 
-/// The steps of a product's price, from zero on; what is free at first is left out, as everywhere here.
-fn tiers(product: &Value) -> Result<Vec<(f64, f64)>, String> {
-    let terms = product["terms"]["OnDemand"].as_object().into_iter().flat_map(|t| t.values());
-    let dimensions = terms.filter_map(|t| t["priceDimensions"].as_object()).flat_map(|d| d.values());
-    let mut tiers = Vec::new();
-    for dimension in dimensions {
-        let number = |v: &Value| v.as_str().and_then(|t| t.parse::<f64>().ok()).or(v.as_f64());
-        let price = &dimension["pricePerUnit"];
-        let Some(usd) = number(&price["USD"]) else {
-            let currencies =
-                price.as_object().map_or(String::new(), |p| p.keys().cloned().collect::<Vec<_>>().join(", "));
-            return Err(format!("the price is in {currencies}, not in USD"));
+    fn rows(&self, products: &[Product], item: &str, meant: Meant) -> Result<Vec<Price>, String> {
+        let mut found: Vec<Price> = Vec::new();
+        for product in products {
+            let fits = match meant {
+                Usage(usage) => product.is(usage),
+                Words(all, none) => product.says(all) && !none.iter().any(|word| product.says(&[word])),
+            };
+            if !fits || !matches!(product.region.as_str(), "" | "global") && product.region != self.region {
+                continue;
+            }
+            let tiers = product.tiers.clone()?;
+            let rows: Vec<Price> = tiers.into_iter().map(|tier| self.price(item, product, tier)).collect();
+            let same =
+                |a: &[Price], b: &[Price]| a.iter().map(|r| (r.above, r.usd)).eq(b.iter().map(|r| (r.above, r.usd)));
+            if rows.is_empty() || same(&found, &rows) {
+                continue;
+            }
+            if !found.is_empty() {
+                return Err(format!("{} has another price in {} too; neither is taken", product.usage, self.region));
+            }
+            found = rows;
+        }
+        Ok(found)
+    }
+
+    /// A row for each region that data may go to; and one for any, where all cost the same, or the dearest as a guess.
+    fn transfer(&self, products: &[Product]) -> Updated {
+        let mut updated = Updated::default();
+        let between = |p: &&Product| {
+            p.transfer == "InterRegion Outbound" && !p.to_region.is_empty() && p.usage.ends_with("-AWS-Out-Bytes")
         };
-        if !usd.is_finite() || usd < 0.0 {
-            return Err(format!("a price of {usd} cannot be meant"));
+        let mut to: Vec<&str> = products.iter().filter(between).map(|p| p.to_region.as_str()).collect();
+        to.sort_unstable();
+        to.dedup();
+        for to in to {
+            let there: Vec<Product> = products.iter().filter(between).filter(|p| p.to_region == to).cloned().collect();
+            let item = transfer_to(to);
+            match self.rows(&there, &item, Words(&[], &[])) {
+                Ok(mut rows) => updated.rows.append(&mut rows),
+                Err(why) => updated.left.push(format!("{item}: {why}")),
+            }
         }
-        let above = number(&dimension["beginRange"]).unwrap_or(0.0);
-        if usd > 0.0 {
-            tiers.push((above, usd));
+        let first = |row: &&Price| row.above == 0.0;
+        let dearest = updated.rows.iter().filter(first).max_by(|a, b| a.usd.total_cmp(&b.usd)).cloned();
+        match dearest {
+            Some(row) => {
+                let guess = updated.rows.iter().filter(first).any(|r| r.usd.to_bits() != row.usd.to_bits());
+                let any = if guess { "; the dearest of all regions it may go to" } else { "; the same to all regions" };
+                let source = format!("{}{any}", row.source);
+                updated.rows.push(Price { item: TRANSFER.to_owned(), source, guess, ..row });
+            }
+            None => updated.left.push(format!("{TRANSFER}: {} has nothing that leaves {}", self.service, self.region)),
         }
+        updated
     }
-    tiers.sort_by(|a, b| a.0.total_cmp(&b.0));
-    if let Some(first) = tiers.first_mut() {
-        first.0 = 0.0;
-    }
-    Ok(tiers)
 }
 
 #[cfg(test)]
@@ -198,8 +229,11 @@ mod tests {
                "publicationDate": "2026-11-01T00:00:00Z", "terms": {"OnDemand": {"S.T": {"priceDimensions": dimensions}}}})
     }
 
+    const HERE: Asked<'_> = Asked { service: "AmazonDynamoDB", region: "eu-west-3", date: "2026-11-25" };
+
     fn read(products: &[Value]) -> Result<Vec<Price>, String> {
-        rows(products, "AmazonDynamoDB", ("dynamodb.rcu-hour", "ReadCapacityUnit-Hrs"), "eu-west-3", "2026-11-25")
+        let products: Vec<Product> = products.iter().map(Product::read).collect();
+        HERE.rows(&products, "dynamodb.rcu-hour", Usage("ReadCapacityUnit-Hrs"))
     }
 
     #[test]
@@ -220,7 +254,7 @@ mod tests {
             product("EUW3-ReadCapacityUnit-Hrs", &[("0", "0.1")]),
             product("EUW3-ReadCapacityUnit-Hrs", &[("0", "0.2")]),
         ];
-        assert!(read(&two).is_err_and(|e| e.contains("two prices")));
+        assert!(read(&two).is_err_and(|e| e.contains("neither is taken")));
         assert!(read(&[product("EUW3-ReadCapacityUnit-Hrs", &[("0", "-0.2")])]).is_err());
         let mut yuan = product("EUW3-ReadCapacityUnit-Hrs", &[("0", "1")]);
         yuan["terms"]["OnDemand"]["S.T"]["priceDimensions"]["d0"]["pricePerUnit"] = json!({"CNY": "1"});
@@ -228,16 +262,28 @@ mod tests {
     }
 
     #[test]
-    fn usage_types_are_known_with_and_without_their_region() {
-        for (usage, meant, is) in [
-            ("ReadCapacityUnit-Hrs", "ReadCapacityUnit-Hrs", true),
-            ("IA-ReadCapacityUnit-Hrs", "ReadCapacityUnit-Hrs", false),
-            ("USE1-Fargate-GB-Hours", "Fargate-GB-Hours", true),
-            ("USE1-Fargate-ARM-GB-Hours", "Fargate-GB-Hours", false),
-            ("EU-TimedStorage-ByteHrs", "TimedStorage-ByteHrs", true),
-            ("EU-TimedStorage-SIA-ByteHrs", "TimedStorage-ByteHrs", false),
-        ] {
-            assert_eq!(is_of(usage, meant), is, "{usage}");
-        }
+    fn what_leaves_for_other_regions_is_taken_one_by_one_and_the_dearest_is_a_guess_for_any() {
+        let to = |region: &str, usd: &str| {
+            let mut one = product(&format!("EUW3-{region}-AWS-Out-Bytes"), &[("0", usd)]);
+            let attributes = &mut one["product"]["attributes"];
+            attributes["regionCode"] = Value::Null;
+            attributes["toRegionCode"] = region.into();
+            attributes["transferType"] = "InterRegion Outbound".into();
+            Product::read(&one)
+        };
+        let seen = |all: &[Product]| {
+            let rows = HERE.transfer(all).rows;
+            rows.iter().map(|r| (r.item.clone(), r.usd, r.guess)).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            seen(&[to("us-east-1", "0.02"), to("eu-west-1", "0.01")]),
+            [
+                ("transfer.to-eu-west-1-gb".to_owned(), 0.01, false),
+                ("transfer.to-us-east-1-gb".to_owned(), 0.02, false),
+                ("transfer.region-gb".to_owned(), 0.02, true),
+            ]
+        );
+        assert!(!seen(&[to("us-east-1", "0.02"), to("eu-west-1", "0.02")])[2].2, "all the same is no guess");
+        assert!(seen(&[]).is_empty() && HERE.transfer(&[]).left.len() == 1);
     }
 }

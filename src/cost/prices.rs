@@ -13,6 +13,14 @@ const SHIPPED: &str = include_str!("prices.toml");
 /// Prices older than this are worth a second look.
 const OLD_DAYS: i64 = 180;
 
+/// What a GB costs that leaves for another region, whichever it is.
+pub const TRANSFER: &str = "transfer.region-gb";
+
+/// What a GB costs that leaves for this region.
+pub fn transfer_to(region: &str) -> String {
+    format!("transfer.to-{region}-gb")
+}
+
 /// One row: what a unit of `item` costs in `region`, from `above` units a month on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,10 +4,12 @@ use super::capacity::Unit;
 use super::demand::{Demand, Sample, shown};
 use super::descend::{Floor, Order, Planner};
 use super::error::CostError;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Seen};
 use super::plan::Plan;
 use super::step::Step;
-use super::told::Ahead;
+use super::tariff::PriceUsed;
+use super::told::{Ahead, View};
+use super::view;
 use crate::judge::verdict::Verdict;
 use crate::serve::limiter::Limiter;
 
@@ -15,6 +17,9 @@ use crate::serve::limiter::Limiter;
 const LOOK_S: f64 = 5.0;
 /// The planner thinks about steps down this often.
 const DECIDE_S: f64 = 300.0;
+
+/// Somebody who looks on is shown where it stands this often.
+const SHOW_S: f64 = 1_800.0;
 
 /// A way down, walked to its end.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,6 +39,8 @@ pub struct Walk {
     pub missing_s: f64,
     /// Units x hours that were paid for.
     pub unit_hours: f64,
+    /// What they cost; `None` where no price is known.
+    pub paid_usd: Option<f64>,
     /// Requests that were seen.
     pub requests: f64,
     /// Verdict and reason of a way down that ended by itself; one whose time is over is judged by its numbers.
@@ -42,18 +49,46 @@ pub struct Walk {
     pub ahead: Vec<Ahead>,
 }
 
+impl Walk {
+    /// Takes that a capacity was paid for, for so many seconds.
+    pub fn pay(&mut self, price: &PriceUsed, capacity: u64, seconds: f64) {
+        let hours = seconds / 3_600.0;
+        self.unit_hours += capacity as f64 * hours;
+        self.paid_usd = self.paid_usd.zip(price.per_hour(capacity as f64)).map(|(paid, usd)| paid + usd * hours);
+    }
+}
+
 /// Walks `demand` down by `plan`; `tell` hears each step when it begins and once more when it has ended.
-pub fn walk(plan: &Plan, price: Option<f64>, demand: &Demand, tell: &mut dyn FnMut(&Step)) -> Result<Walk, CostError> {
+pub fn walk(plan: &Plan, price: &PriceUsed, demand: &Demand, tell: &mut dyn FnMut(&Step)) -> Result<Walk, CostError> {
+    walk_shown(plan, price, demand, tell, None)
+}
+
+/// Walks likewise, and shows now and then where it stands.
+pub fn walk_shown(
+    plan: &Plan,
+    price: &PriceUsed,
+    demand: &Demand,
+    tell: &mut dyn FnMut(&Step),
+    mut show: Option<&mut dyn FnMut(View)>,
+) -> Result<Walk, CostError> {
     let first = demand.samples.first().ok_or_else(|| CostError::trace(&demand.name, 0, "is empty".to_owned()))?;
-    let mut world = World::new(plan.clone(), price, first.from, tell);
+    let mut world = World::new(plan.clone(), price.clone(), first.from, tell);
     let mut until = first.from;
+    let (mut zones, mut shown_at) = (demand.zones.iter().peekable(), f64::NEG_INFINITY);
     for sample in &demand.samples {
         let rate = units_of(sample, &plan.unit, &demand.name)?;
+        while let Some((at, why)) = zones.next_if(|(at, _)| *at <= sample.from) {
+            world.planner.doubts(*at, why.clone());
+        }
         if sample.from > until + 1e-6 {
             world.gap(sample.from);
         }
         world.span(rate, sample.from, sample.until);
         until = sample.until;
+        if let Some(show) = show.as_mut().filter(|_| until - shown_at >= SHOW_S) {
+            shown_at = until;
+            show(view::of(until, plan.start, &world.planner, &world.ledger, &world.walk, &world.price));
+        }
     }
     Ok(world.end(first.from, until))
 }
@@ -77,11 +112,12 @@ struct World<'a> {
     broke_at: Option<f64>,
     decided: f64,
     walk: Walk,
+    price: PriceUsed,
 }
 
 impl<'a> World<'a> {
-    fn new(plan: Plan, price: Option<f64>, now: f64, tell: &'a mut dyn FnMut(&Step)) -> Self {
-        let mut ledger = Ledger::new(price, tell);
+    fn new(plan: Plan, price: PriceUsed, now: f64, tell: &'a mut dyn FnMut(&Step)) -> Self {
+        let mut ledger = Ledger::new(price.clone(), tell);
         ledger.begin(now, &Order::start(&plan));
         Self {
             limiter: Limiter::with_burst(plan.start as f64, plan.burst_s, now),
@@ -89,7 +125,8 @@ impl<'a> World<'a> {
             ledger,
             broke_at: None,
             decided: now,
-            walk: Walk { simulated: true, ..Walk::default() },
+            walk: Walk { from: now, simulated: true, paid_usd: price.per_hour(0.0), ..Walk::default() },
+            price,
             planner: Planner::new(plan, now),
         }
     }
@@ -104,9 +141,11 @@ impl<'a> World<'a> {
             let next = look.min(until);
             let dry = now + self.limiter.lasts(rate);
             let throttled = self.limiter.flow(rate, next) / self.per_request;
-            self.walk.unit_hours += self.planner.capacity() as f64 * (next - now) / 3_600.0;
+            self.walk.pay(&self.price, self.planner.capacity(), next - now);
             self.planner.saw(rate, now, next);
-            self.ledger.saw(rate, throttled, None);
+            let seconds = next - now;
+            let requests = rate * seconds / self.per_request;
+            self.ledger.saw(Seen { seconds, units: rate, requests, throttled, p99_ms: None });
             if throttled > 0.0 {
                 self.broke_at.get_or_insert(dry);
                 let since = self.broke_at.map_or(0.0, |at| next - at);

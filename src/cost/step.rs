@@ -36,6 +36,9 @@ pub struct Step {
     pub verdict: StepVerdict,
     pub reason: String,
     pub usd_per_hour: Option<f64>,
+    /// What a million of the requests cost that came while it lasted.
+    #[serde(default)]
+    pub usd_per_million: Option<f64>,
     /// The highest demand seen while it lasted, in shares of the capacity.
     pub share_of_limit: Option<f64>,
 }

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::descent::PriceUsed;
 use super::step::StepVerdict;
+use super::tariff::PriceUsed;
 
 /// What is going to be walked.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -53,6 +53,9 @@ pub struct View {
     /// Why it stands where it stands.
     pub reason: String,
     pub saved_usd: Option<f64>,
+    /// What was paid since it began.
+    #[serde(default)]
+    pub paid_usd: Option<f64>,
     pub requests: f64,
     /// Somebody asked it to stay.
     pub held_by_hand: bool,

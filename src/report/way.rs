@@ -6,6 +6,7 @@ use super::page::{Block, Curve, Point, Section, Table, Tone, Unit};
 use super::record::Record;
 use crate::cost::descent::SCHEMA;
 use crate::cost::step::{Step, StepVerdict};
+use crate::cost::tariff::PriceUsed;
 use crate::cost::told::Ahead;
 use crate::stats::units::{Millis, Share, Usd, grouped};
 
@@ -22,10 +23,10 @@ pub fn sections(record: &Record) -> Option<(String, Vec<Section>)> {
         Some(document) => serde_json::from_value(document["ahead"].clone()).unwrap_or_default(),
         None => told.and_then(|t| t.view.as_ref()).map_or_else(Vec::new, |v| v.ahead.clone()),
     };
-    let price = told.and_then(|t| t.road.price.usd_per_unit_hour);
-    let price = document.and_then(|d| d["price"]["usd_per_unit_hour"].as_f64()).or(price);
+    let price = document.and_then(|d| serde_json::from_value::<PriceUsed>(d["price"].clone()).ok());
+    let price = price.or(told.map(|t| t.road.price.clone())).unwrap_or_default();
     let limit = document.and_then(|d| d["p99_ms"].as_f64()).or(told.and_then(|t| t.road.p99_ms));
-    let mut found = vec![table(&steps, &ahead, unit, price), picture(&steps, &ahead, unit, limit)];
+    let mut found = vec![table(&steps, &ahead, unit, &price), picture(&steps, &ahead, unit, limit)];
     found.extend(document.map(money));
     let first = steps.first().map_or("?".to_owned(), |s| s.capacity.to_string());
     let last = steps.last().map_or("?".to_owned(), |s| s.capacity.to_string());
@@ -42,7 +43,7 @@ fn unknown() -> String {
     "?".to_owned()
 }
 
-fn table(steps: &[Step], ahead: &[Ahead], unit: &str, price: Option<f64>) -> Section {
+fn table(steps: &[Step], ahead: &[Ahead], unit: &str, price: &PriceUsed) -> Section {
     let units = format!("{unit}#");
     let head = ["at", &units, "$ an hour#", "p99#", "throttled#", "of its limit#", "verdict", "why"];
     let mut table = Table::new("Each step: what it cost, what it held, and why it was taken", &head);
@@ -68,7 +69,7 @@ fn table(steps: &[Step], ahead: &[Ahead], unit: &str, price: Option<f64>) -> Sec
         );
     }
     for guess in ahead {
-        let usd = price.map_or_else(unknown, |p| format!("{:.4}", p * guess.capacity as f64));
+        let usd = price.per_hour(guess.capacity as f64).map_or_else(unknown, |usd| format!("{usd:.4}"));
         let share = guess.share_of_limit.map_or_else(unknown, |s| format!("~{}", Share(s)));
         let why = "a guess: the highest demand seen, at this capacity".to_owned();
         let units = guess.capacity.to_string();

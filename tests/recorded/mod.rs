@@ -5,10 +5,11 @@
 use std::collections::BTreeMap;
 
 use serin::canary::told as canary;
-use serin::cost::descent::{Descent, PriceUsed};
+use serin::cost::descent::Descent;
 use serin::cost::plan::Plan;
 use serin::cost::simulate;
 use serin::cost::step::Step;
+use serin::cost::tariff::PriceUsed;
 use serin::cost::told::{Ahead, Road, View};
 use serin::judge::interval::{Bucket, Interval, Side};
 use serin::judge::objective::Objective;
@@ -153,7 +154,7 @@ pub fn way(day: f64) -> Vec<Event> {
         guess: false,
     };
     let mut steps: Vec<Step> = Vec::new();
-    let walk = simulate::walk(&plan, price.usd_per_unit_hour, &demand, &mut |s| steps.push(s.clone())).expect("walks");
+    let walk = simulate::walk(&plan, &price, &demand, &mut |s| steps.push(s.clone())).expect("walks");
     let from = demand.samples[0].from;
     let until = demand.samples.last().expect("samples").until;
     let end = from + day * 86_400.0;

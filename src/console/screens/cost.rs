@@ -236,12 +236,12 @@ impl Shown<'_> {
         stops.extend(ahead.iter().map(|a| (a.capacity, true, "~", Tone::Dim)));
         let fit = (usize::from(inside.width).saturating_sub(6) / 9).max(1);
         let skip = (here + 3).min(stops.len()).saturating_sub(fit).min(here);
-        let price = road.price.usd_per_unit_hour;
+        let price = &road.price;
         let name = |text: &str| self.look().span(format!("{text:<6}"), Tone::Dim);
         let (mut usd, mut units, mut signs) = (vec![name("$/h")], vec![name(&cut(&road.unit, 6))], vec![name("")]);
         for (i, (capacity, guess, sign, tone)) in stops.iter().enumerate().skip(skip).take(fit) {
             let tones = if *guess { Tone::Dim } else { Tone::Plain };
-            let money = price.map_or("?".to_owned(), |p| format!("{:.4}", p * *capacity as f64));
+            let money = price.per_hour(*capacity as f64).map_or("?".to_owned(), |usd| format!("{usd:.4}"));
             usd.push(self.look().span(format!("{money:<9}"), tones));
             let shown = if i == here { format!("[{capacity}]") } else { capacity.to_string() };
             let tones = if i == here { Tone::Strong } else { tones };
@@ -286,9 +286,9 @@ impl Shown<'_> {
             Row::of(self.cost, s, now && live).line(self.look(), if now { "▸" } else { " " })
         });
         let ahead = self.view().filter(|_| live).map_or(&[][..], |v| &v.ahead);
-        let price = self.cost.road.price.usd_per_unit_hour;
+        let price = &self.cost.road.price;
         let guesses = ahead.iter().map(|a| {
-            let usd = price.map_or("?".to_owned(), |p| format!("{:.4}", p * a.capacity as f64));
+            let usd = price.per_hour(a.capacity as f64).map_or("?".to_owned(), |usd| format!("{usd:.4}"));
             let share = a.share_of_limit.map_or("?".to_owned(), |s| format!("~{}", Share(s)));
             let text = format!("  {:>7} {usd:>9} {:>9} {:>9} {share:>8}  guess", a.capacity, "?", "?");
             Line::from(self.look().span(text, Tone::Dim))
@@ -316,19 +316,20 @@ impl Shown<'_> {
         let row = |what: &str, value: String| {
             Line::from(vec![self.look().span(format!("{what:<14}"), Tone::Dim), self.look().span(value, Tone::Plain)])
         };
-        let Some(price) = road.price.usd_per_unit_hour else { return vec![row("now", "unknown".to_owned())] };
-        let now = capacity(self.cost) as f64;
-        let mut rows = vec![row("now", format!("$ {:.4} an hour", price * now))];
+        let hourly = |units: u64| road.price.per_hour(units as f64);
+        let Some((start, now)) = hourly(road.start).zip(hourly(capacity(self.cost))) else {
+            return vec![row("now", "unknown".to_owned())];
+        };
+        let mut rows = vec![row("now", format!("$ {now:.4} an hour"))];
         if let Some(view) = self.view() {
             let hours = (view.t - road.from) / 3_600.0;
-            if view.requests > 0.0 && hours > 0.0 {
-                let paid = price * road.start as f64 * hours - view.saved_usd.unwrap_or(0.0);
+            if let Some(paid) = view.paid_usd.filter(|_| view.requests > 0.0) {
                 rows.push(row("", format!("{} a million", Usd(paid / (view.requests / 1e6)))));
             }
             let saved = view.saved_usd.map_or("unknown".to_owned(), |u| Usd(u).to_string());
             rows.push(row("saved so far", format!("{saved} in {:.1} days", hours / 24.0)));
         }
-        let year = price * (road.start as f64 - now) * YEAR_H;
+        let year = (start - now) * YEAR_H;
         rows.push(row("a year", format!("{} under {}", Usd(year), road.start)));
         rows.push(match road.campaign_usd_per_hour {
             Some(usd) => row("a campaign", format!("{} an hour", Usd(usd))),

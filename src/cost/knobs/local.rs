@@ -285,7 +285,13 @@ impl Knob for Local {
     fn rhythm(&self) -> Rhythm {
         // An hour of the journal is a fraction of a second of the clock.
         let until = self.demand.samples.last().map(|s| s.until);
-        Rhythm { read: Duration::from_secs(1), piece_s: 6.0 * 3_600.0, broken_s: Some(6.0 * 3_600.0), until }
+        Rhythm {
+            read: Duration::from_secs(1),
+            piece_s: 6.0 * 3_600.0,
+            broken_s: Some(6.0 * 3_600.0),
+            late_s: 0.0,
+            until,
+        }
     }
 
     fn now(&self) -> f64 {

@@ -3,48 +3,20 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use tokio::runtime::Runtime;
-
 use crate::cost::knob::{Knob, KnobError, Look};
-use crate::watch::http::Asker;
+use crate::cost::pages::Pages;
 use crate::watch::sample::{Sample, Signal, Timing};
-use crate::watch::source::{Source as _, Span};
-use crate::watch::sources::metrics::Metrics;
-
-const ANSWER: Duration = Duration::from_secs(2);
 
 pub struct Metered {
     knob: Box<dyn Knob>,
-    pages: Vec<Metrics>,
-    runtime: Runtime,
+    pages: Pages,
     per_request: f64,
     last: Option<(Instant, Vec<Sample>)>,
 }
 
 impl Metered {
     pub fn new(knob: Box<dyn Knob>, urls: &[String], per_request: f64) -> Result<Self, KnobError> {
-        let unfit = |e: String| KnobError::Unfit(e);
-        let asker = Asker::new(ANSWER).map_err(|e| unfit(e.to_string()))?;
-        let page = |url: &String| Metrics {
-            asker: asker.clone(),
-            url: url.clone(),
-            instance: url.clone(),
-            arm: String::new(),
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|e| unfit(e.to_string()))?;
-        Ok(Self { knob, pages: urls.iter().map(page).collect(), runtime, per_request, last: None })
-    }
-
-    /// One sample a page; a page that is silent makes the sum unknown.
-    fn ask(&self) -> Result<Vec<Sample>, KnobError> {
-        let now = Span { from: 0.0, to: 0.0 };
-        let mut samples = Vec::new();
-        for page in &self.pages {
-            let told = self.runtime.block_on(page.ask(now));
-            samples.extend(told.map_err(|e| KnobError::Failed { what: page.name(), why: e.to_string() })?);
-        }
-        Ok(samples)
+        Ok(Self { knob, pages: Pages::open(urls)?, per_request, last: None })
     }
 }
 
@@ -90,16 +62,13 @@ impl Knob for Metered {
     }
 
     fn look(&mut self) -> Result<Look, KnobError> {
-        let (at, samples) = (Instant::now(), self.ask()?);
+        let (at, samples) = (Instant::now(), self.pages.ask()?);
         let last = self.last.replace((at, samples));
         let (before, after) = (last.as_ref(), self.last.as_ref());
         let seen = before.zip(after).and_then(|((was, before), (at, after))| {
             between(before, after, at.duration_since(*was).as_secs_f64().max(1e-3), self.per_request)
         });
-        seen.ok_or_else(|| KnobError::Failed {
-            what: self.pages.iter().map(|p| p.url.as_str()).collect::<Vec<_>>().join(", "),
-            why: "counters have just begun".to_owned(),
-        })
+        seen.ok_or_else(|| KnobError::Failed { what: self.pages.name(), why: "counters have just begun".to_owned() })
     }
 }
 

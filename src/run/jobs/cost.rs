@@ -1,17 +1,20 @@
 //! The way down as a job: a plan and recorded demand in, steps told as they come, the descent as its summary.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use super::{canary_walk, evening};
 use crate::cost::demand::Demand;
-use crate::cost::descent::{Descent, PriceUsed};
-use crate::cost::drive::{Drive, Place};
+use crate::cost::descent::Descent;
+use crate::cost::drive::Drive;
 use crate::cost::error::CostError;
 use crate::cost::knob::{Knob, KnobError};
 use crate::cost::knobs::local::{self, Local};
 use crate::cost::plan::{KnobKind, Plan};
+use crate::cost::record::Place;
 use crate::cost::step::{Step, StepVerdict};
-use crate::cost::told::{self, Road};
+use crate::cost::tariff::PriceUsed;
+use crate::cost::told::{self, Road, View};
 use crate::cost::{self, knobs, rule, simulate};
 use crate::judge::verdict::Verdict;
 use crate::load::dress::Tokens;
@@ -59,12 +62,14 @@ impl Job for Simulate {
             simulated: true,
             ..road(&self.plan, &self.price)
         })));
-        let mut steps: Vec<Step> = Vec::new();
-        let walk =
-            simulate::walk(&self.plan, self.price.usd_per_unit_hour, &self.demand, &mut |s| steps.push(s.clone()));
+        let seen: RefCell<Vec<Seen>> = RefCell::default();
+        let mut step = |s: &Step| seen.borrow_mut().push(Seen::Step(s.clone()));
+        let mut view = |v: View| seen.borrow_mut().push(Seen::View(Box::new(v)));
+        let show: Option<&mut dyn FnMut(View)> = if self.play.is_some() { Some(&mut view) } else { None };
+        let walk = simulate::walk_shown(&self.plan, &self.price, &self.demand, &mut step, show);
         let walk = walk.map_err(RunError::misuse)?;
         let by_rule = rule::walk(&self.plan, &self.demand).map_err(RunError::misuse)?;
-        let stopped = tell(desk, &steps, &self.plan.unit.name, self.play);
+        let stopped = tell(desk, &seen.into_inner(), &self.plan.unit.name, self.play);
         let descent = Descent::of(&self.plan, &self.demand.name, walk, self.price, Some(by_rule), self.demand.notes);
         summary(&descent, stopped)
     }
@@ -100,7 +105,7 @@ impl Job for Descend {
         let knob = knobs::open(&self.plan).map_err(RunError::misuse)?;
         let place = Place::of(&desk.home, &self.plan);
         let history = self.demand.clone();
-        self.walk(desk, knob, place, history)
+        self.walk(desk, knob, place, history, Vec::new())
     }
 }
 
@@ -134,12 +139,13 @@ impl Descend {
         let (each, start, play) = (self.plan.unit.units_a_request(), self.plan.start, self.plan.local.play);
         desk.tell(Event::phase("playing the days"));
         let replicas = (self.plan.knob == KnobKind::Replicas).then(|| stack::spec(&desk.home)).transpose()?;
+        let zones = demand.zones.clone();
         let knob = Local::open(local::Place { url, tokens, replicas }, demand, each, start, play);
         let knob = knob.map_err(RunError::cannot_tell)?;
         // A played time has no second life: its journal belongs to its run.
         let folder = desk.folder.clone().unwrap_or_else(|| desk.home.join("cost"));
         let place = Place { journal: folder.join("way.journal"), lock: desk.home.join("cost/local.lock") };
-        self.walk(desk, Box::new(knob), place, None)
+        self.walk(desk, Box::new(knob), place, None, zones)
     }
 
     fn walk(
@@ -148,6 +154,7 @@ impl Descend {
         knob: Box<dyn Knob>,
         place: Place,
         history: Option<Demand>,
+        doubts: Vec<(f64, String)>,
     ) -> Result<Summary, RunError> {
         let (plan, unit) = (&self.plan, self.plan.unit.name.clone());
         let mut name = knob.name();
@@ -171,13 +178,14 @@ impl Descend {
             knob,
             place,
             history,
-            price: self.price.usd_per_unit_hour,
+            price: self.price.clone(),
             stop: desk.stop.clone(),
             tell: &mut |step| step_told(desk, step, &unit),
             say: &mut |text| desk.say(text),
             show: &mut |view| desk.tell(Event::CostView(Box::new(view))),
             busy: &mut || busy(desk, incident.as_deref()),
             wishes,
+            doubts,
             plan: plan.clone(),
         };
         let walk = drive.run().map_err(error)?;
@@ -255,11 +263,26 @@ fn step_told(desk: &Desk, step: &Step, unit: &str) {
     }
 }
 
-/// Tells each step, spread over `play`; returns whether somebody stopped it.
-fn tell(desk: &Desk, steps: &[Step], unit: &str, play: Option<Duration>) -> bool {
-    let pause = play.map_or(Duration::ZERO, |all| all / (steps.len().max(1) as u32));
-    for step in steps {
-        step_told(desk, step, unit);
+/// What a simulated way down tells, in its order.
+enum Seen {
+    Step(Step),
+    View(Box<View>),
+}
+
+/// Tells it, spread over `play`; returns whether somebody stopped it.
+fn tell(desk: &Desk, seen: &[Seen], unit: &str, play: Option<Duration>) -> bool {
+    let views = seen.iter().filter(|s| matches!(s, Seen::View(_))).count();
+    for told in seen {
+        let pause = match told {
+            Seen::Step(step) => {
+                step_told(desk, step, unit);
+                continue;
+            }
+            Seen::View(view) => {
+                desk.tell(Event::CostView(view.clone()));
+                play.map_or(Duration::ZERO, |all| all / (views.max(1) as u32))
+            }
+        };
         let end = std::time::Instant::now() + pause;
         while std::time::Instant::now() < end {
             if desk.stop.requested() {

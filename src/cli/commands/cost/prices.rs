@@ -102,7 +102,6 @@ impl Update {
             .collect();
         let fetched = rows.clone();
         Prices::keep(&path, rows, day).map_err(misuse)?;
-        left.push("personalize.*: its usage types are not known for certain; the shipped guesses stay".to_owned());
         let document = serde_json::json!({
             "schema": "serin.prices-update/1", "date": day.to_string(), "regions": regions, "file": path,
             "prices": fetched, "changed": changed, "left": left,

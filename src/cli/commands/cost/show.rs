@@ -1,40 +1,59 @@
 //! `serin cost show`: what recorded, live or loaded demand costs, each way of paying beside the others.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::misuse;
 use crate::cli::exit::Exit;
 use crate::cli::session::Session;
 use crate::cost::aws::Aws;
 use crate::cost::bill::{Bill, MONTH_H, Market};
+use crate::cost::capacity::read_units;
 use crate::cost::demand::{Demand, Sample};
-use crate::cost::live::{self, Live};
+use crate::cost::live::{self, Live, LiveCampaign};
 use crate::cost::meter::{Metered, meter};
+use crate::cost::pages::Pages;
 use crate::cost::parts::Parts;
 use crate::cost::prices::{Prices, today};
+use crate::lock::Lock;
 use crate::run::error::RunError;
 use crate::run::past::{self, PastLoad};
+use crate::serve::stack;
 use crate::stats::units::{Usd, grouped, parse_duration};
+use crate::stop::Stop;
 
 /// What demand costs by each way of paying: provisioned, on demand, a campaign; and what stands around it
 ///
-/// Demand comes from a record (--trace), from a load that was run (--run), or from a table's own numbers in CloudWatch
-/// (--table).
+/// Demand comes from what is asked now (--live), from a record (--trace), from a load that was run (--run), or from a
+/// table's or a campaign's own numbers in CloudWatch (--table, --campaign). Hour, day and month are those of a month at
+/// this pace, its tiers counted.
 #[derive(clap::Args)]
 #[command(
     after_help = "Example: serin cost show --trace demand.csv --read-capacity 300 --write-capacity 20 --region eu-west-3"
 )]
 pub struct Show {
+    /// As it is now: the limiter of the local stack (else --metrics-page), looked at twice
+    #[arg(long, conflicts_with_all = ["trace", "run", "table", "campaign"])]
+    live: bool,
+    /// With --live: the /metrics of an instance of `serin serve`; may be repeated
+    #[arg(long, value_name = "URL", requires = "live")]
+    metrics_page: Vec<String>,
+    /// With --live: how long between the two looks
+    #[arg(long = "for", value_name = "DURATION", default_value = "10s", requires = "live")]
+    lasts: String,
     /// Recorded demand: timestamp,reads_per_second[,writes_per_second]
-    #[arg(long, value_name = "DEMAND.csv", conflicts_with_all = ["run", "table"])]
+    #[arg(long, value_name = "DEMAND.csv", conflicts_with_all = ["run", "table", "campaign"])]
     trace: Option<PathBuf>,
     /// A load that was run: its folder, its name, or `latest`
-    #[arg(long, value_name = "RUN", conflicts_with = "table")]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["table", "campaign"])]
     run: Option<String>,
     /// A DynamoDB table: DescribeTable, and what CloudWatch says it consumed
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with = "campaign")]
     table: Option<String>,
-    /// How far back a table is looked at, in whole hours
+    /// A Personalize campaign: DescribeCampaign, and its requests by five minutes in CloudWatch
+    #[arg(long, value_name = "ARN")]
+    campaign: Option<String>,
+    /// How far back a table or a campaign is looked at: whole hours, or 5m to 3h
     #[arg(long, value_name = "DURATION", default_value = "24h")]
     since: String,
     /// A server that speaks like AWS
@@ -89,6 +108,9 @@ pub struct Show {
     /// GB a day that leave for another region
     #[arg(long, value_name = "GB", default_value_t = 0.0)]
     transfer_gb: f64,
+    /// Where they go, where that has a price of its own
+    #[arg(long, value_name = "REGION")]
+    transfer_to: Option<String>,
     /// Training hours of Personalize in this time, and GB sent to it
     #[arg(long, value_name = "HOURS", default_value_t = 0.0)]
     training_hours: f64,
@@ -109,6 +131,9 @@ struct Told {
     parts: Parts,
     /// Whether requests were counted; a table tells units only.
     counted: bool,
+    /// Whether a store was read; a campaign has none.
+    stored: bool,
+    least_tps: f64,
     notes: Vec<String>,
 }
 
@@ -140,7 +165,7 @@ impl Show {
         if said.iter().any(|v| !v.is_finite() || *v < 0.0) {
             return Err(RunError::misuse("capacities, sizes and prices are numbers from 0 on"));
         }
-        let told = self.told()?;
+        let told = self.told(session)?;
         let ways = self.ways(&prices, &told);
         session.print(&self.document(&prices, &told, &ways), || self.lines(&prices, &told, &ways));
         Ok(Exit::Go)
@@ -161,19 +186,25 @@ impl Show {
             object_gets: self.object_gets,
             metrics: self.metrics,
             transfer_gb: self.transfer_gb,
+            transfer_to: self.transfer_to.clone(),
             training_hours: self.training_hours,
             ingestion_gb: self.ingestion_gb,
         }
     }
 
-    fn told(&self) -> Result<Told, RunError> {
-        let demand = match (&self.trace, &self.run, &self.table) {
+    fn told(&self, session: &Session) -> Result<Told, RunError> {
+        if self.live {
+            return self.now(session);
+        }
+        let demand = match (&self.trace, &self.run, &self.table, &self.campaign) {
             (Some(path), ..) => Demand::open(path).map_err(misuse)?,
-            (None, Some(run), _) => loaded(run)?,
-            (None, None, Some(table)) => return self.live(table),
-            (None, None, None) => {
-                return Err(RunError::misuse("what shall be shown?")
-                    .hint("--trace DEMAND.csv, --run latest, --table NAME; or on paper: serin cost estimate"));
+            (None, Some(run), ..) => loaded(run)?,
+            (None, None, Some(table), _) => return self.table(table),
+            (None, None, None, Some(arn)) => return self.campaign(arn),
+            (None, None, None, None) => {
+                return Err(RunError::misuse("what shall be shown?").hint(
+                    "--live, --trace DEMAND.csv, --run latest, --table NAME, --campaign ARN; or on paper: serin cost estimate",
+                ));
             }
         };
         Ok(Told {
@@ -182,20 +213,80 @@ impl Show {
             capacities: (self.read_capacity, self.write_capacity),
             parts: self.parts(),
             counted: true,
+            stored: true,
+            least_tps: self.minimum_tps,
             notes: demand.notes,
         })
     }
 
-    fn live(&self, table: &str) -> Result<Told, RunError> {
-        let since = parse_duration(&self.since).map_err(|e| RunError::misuse(format!("--since: {e}")))?;
-        let hours = (since.as_secs() / 3_600) as u32;
-        if !(1..=24 * 455).contains(&hours) {
-            return Err(RunError::misuse("--since is from 1h to 455d, as long as CloudWatch keeps hours"));
+    /// What is asked and used now, by the API's own pages.
+    fn now(&self, session: &Session) -> Result<Told, RunError> {
+        let time = parse_duration(&self.lasts).map_err(|e| RunError::misuse(format!("--for: {e}")))?;
+        if time < Duration::from_millis(200) || time > Duration::from_secs(3_600) {
+            return Err(RunError::misuse("--for is from 200ms to 1h"));
         }
+        let mut pages = self.metrics_page.clone();
+        if pages.is_empty() {
+            let up = stack::running(&session.home)?.ok_or_else(|| {
+                RunError::cannot_tell("no local stack is up")
+                    .hint("serin stack up, or --metrics-page http://HOST:7070/metrics")
+            })?;
+            // Played days are not the clock's: their units would be billed as if they were used in these seconds.
+            if Lock::take(&session.home.join("cost/local.lock"), "a look at money").is_err() {
+                return Err(RunError::cannot_tell(
+                    "a way down plays days on the local stack: its time is not the clock's",
+                )
+                .hint("its own screen (4) tells its money"));
+            }
+            pages.push(format!("{}/metrics", up.api_url));
+        }
+        let each = read_units(self.item_kb, self.consistent);
+        let asked = Pages::open(&pages).map_err(RunError::cannot_tell)?;
+        let now = asked.over(time, each, self.minimum_tps, &Stop::default()).map_err(RunError::cannot_tell)?;
+        Ok(Told {
+            name: format!("{} now, in {:.1} s", asked.name(), now.metered.hours * 3_600.0),
+            metered: now.metered,
+            capacities: (self.read_capacity.or(now.capacity), self.write_capacity),
+            parts: self.parts(),
+            counted: true,
+            stored: true,
+            least_tps: self.minimum_tps,
+            notes: now.notes,
+        })
+    }
+
+    fn since_s(&self) -> Result<i64, RunError> {
+        let since = parse_duration(&self.since).map_err(|e| RunError::misuse(format!("--since: {e}")))?;
+        let seconds = since.as_secs();
+        if !(300..=455 * 86_400).contains(&seconds) {
+            return Err(RunError::misuse("--since is from 5m to 455d, as long as CloudWatch keeps hours"));
+        }
+        Ok(seconds.cast_signed())
+    }
+
+    fn campaign(&self, arn: &str) -> Result<Told, RunError> {
+        let since = self.since_s()?;
+        let mut aws = Aws::open(Some(&self.region), self.endpoint_url.as_deref()).map_err(RunError::cannot_tell)?;
+        let LiveCampaign { metered, least_tps, notes } =
+            live::campaign(&mut aws, arn, since).map_err(RunError::cannot_tell)?;
+        Ok(Told {
+            name: format!("campaign {arn}, {least_tps} TPS provisioned"),
+            metered,
+            capacities: (None, None),
+            parts: self.parts(),
+            counted: true,
+            stored: false,
+            least_tps,
+            notes,
+        })
+    }
+
+    fn table(&self, table: &str) -> Result<Told, RunError> {
+        let since = self.since_s()?;
         let region = Some(self.region.as_str());
         let mut aws = Aws::open(region, self.endpoint_url.as_deref()).map_err(RunError::cannot_tell)?;
         let Live { metered, on_demand, reads, writes, storage_gb, every_second, notes } =
-            live::table(&mut aws, table, hours).map_err(RunError::cannot_tell)?;
+            live::table(&mut aws, table, since).map_err(RunError::cannot_tell)?;
         let given = |own: Option<f64>, seen: f64| own.or(Some(seen).filter(|_| !on_demand));
         let mut parts = self.parts();
         parts.storage_gb = self.storage_gb.unwrap_or(storage_gb);
@@ -206,6 +297,8 @@ impl Show {
             capacities: (given(self.read_capacity, reads), given(self.write_capacity, writes)),
             parts,
             counted: false,
+            stored: true,
+            least_tps: self.minimum_tps,
             notes,
         })
     }
@@ -229,18 +322,20 @@ impl Show {
             told.parts.table(&mut bill, market, metered.hours);
             ways.push(("DynamoDB provisioned", bill));
         }
-        let mut bill = Bill::default();
-        let units = metered.read_units;
-        line(&mut bill, "dynamodb.read-request", units, "read units", format!("{units:.0} RRU"));
-        if metered.write_units > 0.0 {
-            let units = metered.write_units;
-            line(&mut bill, "dynamodb.write-request", units, "write units", format!("{units:.0} WRU"));
+        if told.stored {
+            let mut bill = Bill::default();
+            let units = metered.read_units;
+            line(&mut bill, "dynamodb.read-request", units, "read units", format!("{units:.0} RRU"));
+            if metered.write_units > 0.0 {
+                let units = metered.write_units;
+                line(&mut bill, "dynamodb.write-request", units, "write units", format!("{units:.0} WRU"));
+            }
+            told.parts.table(&mut bill, market, metered.hours);
+            ways.push(("DynamoDB on demand", bill));
         }
-        told.parts.table(&mut bill, market, metered.hours);
-        ways.push(("DynamoDB on demand", bill));
         if told.counted {
             let mut bill = Bill::default();
-            let how = format!("{:.1} TPS-hours, at least {} TPS, by five minutes", metered.tps_hours, self.minimum_tps);
+            let how = format!("{:.1} TPS-hours, at least {} TPS, by five minutes", metered.tps_hours, told.least_tps);
             line(&mut bill, "personalize.tps-hour", metered.tps_hours, "TPS-hours", how);
             told.parts.campaign(&mut bill, market);
             ways.push(("Personalize campaign", bill));
@@ -255,13 +350,14 @@ impl Show {
     fn document(&self, prices: &Prices, told: &Told, ways: &Ways) -> serde_json::Value {
         let (hours, requests) = (told.metered.hours, told.metered.requests);
         let way = |(name, bill): &(&str, Bill)| {
-            let usd = bill.usd();
-            let each = |per: f64| usd.filter(|_| hours > 0.0).map(|u| u / hours * per);
+            let (usd, market) = (bill.usd(), Market { prices, region: &self.region });
+            let month = bill.month(market, hours).filter(|_| hours > 0.0);
+            let each = |per: f64| month.map(|u| u / MONTH_H * per);
             serde_json::json!({
                 "way": name, "usd": usd, "lines": bill.lines, "guess": bill.has_guesses(), "unknown": bill.unknown(),
                 "known_usd": bill.known_usd(), "usd_per_hour": each(1.0), "usd_per_day": each(24.0),
                 "usd_per_month": each(MONTH_H),
-                "usd_per_million": usd.filter(|_| requests > 0.0).map(|u| u / (requests / 1e6)),
+                "usd_per_million": each(hours).filter(|_| requests > 0.0).map(|u| u / (requests / 1e6)),
             })
         };
         serde_json::json!({
@@ -277,19 +373,20 @@ impl Show {
 
     fn lines(&self, prices: &Prices, told: &Told, ways: &Ways) -> Vec<String> {
         let (hours, requests) = (told.metered.hours, told.metered.requests);
-        let counted = if told.counted { format!(", {} reads", grouped(requests as u64)) } else { String::new() };
-        let mut lines = vec![format!("{}: {hours:.1} h{counted}, in {}", told.name, self.region)];
+        let counted = if told.counted { format!(", {} requests", grouped(requests as u64)) } else { String::new() };
+        let mut lines = vec![format!("{}: {hours:.2} h{counted}, in {}", told.name, self.region)];
         for (name, bill) in ways {
             let million =
                 |usd: f64| if requests > 0.0 { Usd(usd / (requests / 1e6)).to_string() } else { "?".to_owned() };
-            let sum = match bill.usd() {
-                Some(usd) => format!(
-                    "{} in all, {} an hour, {} a day, {} a month, {} a million reads",
+            let market = Market { prices, region: &self.region };
+            let sum = match bill.usd().zip(bill.month(market, hours)) {
+                Some((usd, month)) => format!(
+                    "{} in all, {} an hour, {} a day, {} a month, {} a million recommendations",
                     Usd(usd),
-                    Usd(usd / hours),
-                    Usd(usd / hours * 24.0),
-                    Usd(usd / hours * MONTH_H),
-                    million(usd)
+                    Usd(month / MONTH_H),
+                    Usd(month / MONTH_H * 24.0),
+                    Usd(month),
+                    million(month / MONTH_H * hours)
                 ),
                 None => format!("unknown: no price in {} for {}", self.region, bill.unknown().join(", ")),
             };
