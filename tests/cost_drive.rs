@@ -1,7 +1,11 @@
 //! The way down for real, its knob three small programs: journal, resume after a kill, breach, others at the knob.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
@@ -207,6 +211,78 @@ fn a_step_is_proved_first_and_stays_where_it_was_until_then() {
     assert_eq!(last[0], last[2], "nothing was set before it was proved: {proofs}");
     assert_eq!(last[1].parse::<u64>().ok(), Some(place.capacity()));
     assert!(seen["steps"].to_string().contains("proved by a load"));
+}
+
+/// Answers every request with `status` until the test ends; counts them.
+fn answers(status: &'static str) -> (String, Arc<AtomicU64>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let url = format!("http://{}/lists", listener.local_addr().expect("an address"));
+    let asked = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let counted = Arc::clone(&counted);
+            std::thread::spawn(move || {
+                let (mut reader, mut writer) = (BufReader::new(&stream), &stream);
+                let mut line = String::new();
+                while reader.read_line(&mut line).is_ok_and(|n| n > 0) {
+                    if line == "\r\n" {
+                        counted.fetch_add(1, Ordering::Relaxed);
+                        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\nok");
+                        if writer.write_all(answer.as_bytes()).is_err() {
+                            return;
+                        }
+                    }
+                    line.clear();
+                }
+            });
+        }
+    });
+    (url, asked)
+}
+
+/// Eight recorded days with a peak of 40 a second, 4 a second now, and a proof by a load on `url`.
+fn with_a_load(url: &str) -> Place {
+    let place = Place::new("1s", "echo $SERIN_CAPACITY > capacity");
+    place.meter(4.0, 0);
+    let demand = std::fs::read_to_string(place.path("demand.csv")).expect("text").replace("0\n", "\n");
+    place.put("demand.csv", &demand);
+    let plan = std::fs::read_to_string(place.path("plan.toml")).expect("text");
+    place.put("plan.toml", &format!("{plan}[proof]\nurl = \"{url}\"\nfor = \"2s\"\n"));
+    place
+}
+
+#[test]
+fn a_load_at_the_coming_peak_proves_a_step() {
+    for tries in 1.. {
+        let (url, asked) = answers("200 OK");
+        let place = with_a_load(&url);
+        let child = place.start();
+        wait_for("a step that was proved", || place.path("home/cost").is_dir() && place.journal().contains("\"set\""));
+        interrupt(&child);
+        let (_, seen, err) = end(child);
+        let steps = seen["steps"].to_string();
+        // A machine that could not send in time has proved nothing, and says so.
+        if steps.contains("not proved") && tries < 4 {
+            continue;
+        }
+        // The peak of 40 a second less the 4 that are asked anyway.
+        assert!(steps.contains("proved by a load of 36/s on top of 4/s for 2 s, the coming peak"), "{steps} {err}");
+        assert!((60..=160).contains(&asked.load(Ordering::Relaxed)), "about 72 a proof: {asked:?}");
+        return;
+    }
+}
+
+#[test]
+fn a_load_that_fails_puts_the_step_off() {
+    let (url, _) = answers("503 Service Unavailable");
+    let place = with_a_load(&url);
+    let child = place.start();
+    wait_for("a step that is put off", || place.path("home/cost").is_dir() && place.journal().contains("\"set\""));
+    interrupt(&child);
+    let (_, seen, err) = end(child);
+    assert_eq!(place.capacity(), 900, "{err}");
+    assert!(seen["steps"].to_string().contains("was not proved"), "{} {err}", seen["steps"]);
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub enum Action {
     StepNow,
     HoldHere,
     UndoStep,
+    Prices,
+    WhatIf,
     Check,
     Approve,
     GoNow,
@@ -77,8 +79,8 @@ const fn dangerous(binding: Binding) -> Binding {
 
 use Action::{
     Approve, Back, Check, Compare, CopyText, Down, Export, Filter, Freeze, GoNow, Help, Hold, HoldHere, Interrupt,
-    Keep, Look, Mark, NextScreen, No, Open, PreviousScreen, Quit, RollBack, Show, StepNow, StopLoad, Suspend, UndoStep,
-    Up, Yes,
+    Keep, Look, Mark, NextScreen, No, Open, PreviousScreen, Prices, Quit, RollBack, Show, StepNow, StopLoad, Suspend,
+    UndoStep, Up, WhatIf, Yes,
 };
 use Place::{Asked, Everywhere, On};
 
@@ -97,6 +99,10 @@ static TABLE: &[Binding] = &[
     dangerous(bind(&["N", "n"], StepNow, "next step now", On(Name::Cost))),
     bind(&["h", "H"], HoldHere, "hold here, or go on", On(Name::Cost)),
     dangerous(bind(&["U", "u"], UndoStep, "undo the last step", On(Name::Cost))),
+    bind(&["p"], Prices, "prices", On(Name::Cost)),
+    bind(&["w"], WhatIf, "what if", On(Name::Cost)),
+    quiet(bind(&["up", "k"], Up, "what if there were more demand", On(Name::Cost))),
+    quiet(bind(&["down", "j"], Down, "what if there were less", On(Name::Cost))),
     dangerous(bind(&["s"], StopLoad, "stop the run", On(Name::Cost))),
     quiet(dangerous(bind(&["s"], StopLoad, "stop the run", On(Name::Model)))),
     bind(&["up", "k"], Up, "one check up", On(Name::Incident)),

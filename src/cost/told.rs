@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::prices::Price;
 use super::step::StepVerdict;
 use super::tariff::PriceUsed;
 
@@ -20,6 +21,12 @@ pub struct Road {
     pub price: PriceUsed,
     /// The same demand answered by a Personalize campaign, dollars an hour; `None` where its price is unknown.
     pub campaign_usd_per_hour: Option<f64>,
+    /// What one request costs where the table is paid on demand; `None` of anything else, or where it is unknown.
+    #[serde(default)]
+    pub on_demand_usd: Option<f64>,
+    /// The rows of the price list that hold in this region.
+    #[serde(default)]
+    pub prices: Vec<Price>,
     /// UNIX seconds; the end is known only of what is played or simulated.
     pub from: f64,
     pub until: Option<f64>,

@@ -151,7 +151,7 @@ pub fn way(day: f64) -> Vec<Event> {
         usd_per_unit_hour: Some(0.000_13),
         region: "us-east-1".to_owned(),
         from: "$ 0.00013 an hour for one rcu in us-east-1, prices of 2026-11-23, 2 days old".to_owned(),
-        guess: false,
+        ..PriceUsed::default()
     };
     let mut steps: Vec<Step> = Vec::new();
     let walk = simulate::walk(&plan, &price, &demand, &mut |s| steps.push(s.clone())).expect("walks");
@@ -182,6 +182,8 @@ pub fn way(day: f64) -> Vec<Event> {
             until: Some(until),
             simulated: false,
             wishes: Some("reports/RUN/wishes.jsonl".into()),
+            on_demand_usd: Some(0.000_000_062_5),
+            prices: Vec::new(),
         })),
     ];
     let mut last: Option<Step> = None;
@@ -217,6 +219,7 @@ pub fn way(day: f64) -> Vec<Event> {
         verdict: last.verdict,
         reason: last.reason.clone(),
         saved_usd: Some(7.21),
+        paid_usd: Some(11.04),
         requests: 51_204_311.0,
         held_by_hand: false,
     })));

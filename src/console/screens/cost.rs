@@ -6,6 +6,7 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 
+use super::cost_asked::Asked;
 use super::load::verdict_of;
 use crate::console::keys::Action;
 use crate::console::look::Look;
@@ -25,7 +26,9 @@ const YEAR_H: f64 = 8_760.0;
 const NEAR: f64 = 0.85;
 
 #[derive(Debug, Default)]
-pub struct Cost;
+pub struct Cost {
+    asked: Asked,
+}
 
 impl Screen for Cost {
     fn act(&mut self, action: Action, world: &World) -> Option<Effect> {
@@ -33,6 +36,11 @@ impl Screen for Cost {
         let held = cost.view.as_ref().is_some_and(|v| v.held_by_hand);
         let wish = match action {
             Action::StopLoad => return Some(Effect::StopRun),
+            Action::Prices => return self.ask(self.asked.turn(Asked::Prices)),
+            Action::WhatIf => return self.ask(self.asked.turn(Asked::WhatIf(10))),
+            Action::Back if self.asked != Asked::Nothing => return self.ask(Asked::Nothing),
+            Action::Up => return self.asked.more(1).and_then(|asked| self.ask(asked)),
+            Action::Down => return self.asked.more(-1).and_then(|asked| self.ask(asked)),
             Action::StepNow => Wish::Step,
             Action::HoldHere if held => Wish::GoOn,
             Action::HoldHere => Wish::Hold,
@@ -66,8 +74,17 @@ impl Screen for Cost {
             let text = "no way down has begun yet";
             return lines(frame, area, Line::from(world.look.span(text, Tone::Dim)));
         };
-        let shown = Shown { cost, world };
+        let shown = Shown { cost, world, asked: self.asked };
         if area.width >= 76 && area.height >= 18 { shown.wide(frame, area) } else { shown.small(frame, area) }
+    }
+}
+
+impl Cost {
+    // It fits `act`, which wants an effect.
+    #[allow(clippy::unnecessary_wraps)]
+    fn ask(&mut self, asked: Asked) -> Option<Effect> {
+        self.asked = asked;
+        Some(Effect::Nothing)
     }
 }
 
@@ -94,7 +111,7 @@ pub fn in_short(view: &View) -> String {
     format!("{} units · p99 {p99} · {:.0}/s of them · throttled {:.0}", view.capacity, view.units, view.throttled)
 }
 
-fn capacity(cost: &CostStory) -> u64 {
+pub fn capacity(cost: &CostStory) -> u64 {
     let stepped = cost.steps.last().map_or(cost.road.start, |s| s.capacity);
     cost.view.as_ref().map_or(stepped, |v| v.capacity)
 }
@@ -119,6 +136,7 @@ fn word(cost: &CostStory) -> (&'static str, Tone) {
 struct Row {
     units: String,
     usd: String,
+    million: String,
     p99: String,
     throttled: String,
     share: String,
@@ -142,6 +160,7 @@ impl Row {
         Self {
             units: step.capacity.to_string(),
             usd: step.usd_per_hour.map_or_else(unknown, |u| format!("{u:.4}")),
+            million: step.usd_per_million.map_or_else(unknown, |u| format!("{u:.4}")),
             p99: p99.map_or_else(unknown, |p| Millis(p).to_string()),
             throttled: if live && step.throttled == 0 { "-".to_owned() } else { grouped(step.throttled) },
             share: share.map_or_else(unknown, |s| Share(s).to_string()),
@@ -151,8 +170,8 @@ impl Row {
     }
 
     fn line(&self, look: &Look, mark: &str) -> Line<'static> {
-        let Self { units, usd, p99, throttled, share, .. } = self;
-        let text = format!("{mark} {units:>7} {usd:>9} {p99:>9} {throttled:>9} {share:>8}  ");
+        let Self { units, usd, million, p99, throttled, share, .. } = self;
+        let text = format!("{mark} {units:>6} {usd:>8} {million:>9} {p99:>7} {throttled:>9} {share:>8} ");
         Line::from(vec![look.span(text, Tone::Plain), look.span(self.sign, self.tone)])
     }
 }
@@ -160,6 +179,7 @@ impl Row {
 struct Shown<'a> {
     cost: &'a CostStory,
     world: &'a World,
+    asked: Asked,
 }
 
 impl Shown<'_> {
@@ -176,6 +196,11 @@ impl Shown<'_> {
         let [head, middle, below] =
             Layout::vertical([Constraint::Length(6), Constraint::Min(6), Constraint::Length(picture)]).areas(area);
         self.road(frame, head);
+        if self.asked != Asked::Nothing {
+            let (title, note) = self.asked.title();
+            let inside = panel(frame, middle.union(below), self.look(), title, note);
+            return lines(frame, inside, self.asked.lines(self.look(), self.cost, inside.width));
+        }
         let halves = |area| Layout::horizontal([Constraint::Fill(1), Constraint::Length(38)]).areas::<2>(area);
         let [left, right] = halves(middle);
         self.held(frame, left);
@@ -188,6 +213,11 @@ impl Shown<'_> {
     fn small(&self, frame: &mut Frame, area: Rect) {
         let width = usize::from(area.width);
         let mut rows = self.verdict_rows(area.width);
+        if self.asked != Asked::Nothing {
+            rows.truncate(1);
+            rows.extend(self.asked.lines(self.look(), self.cost, area.width));
+            return lines(frame, area, rows);
+        }
         rows.truncate(4);
         if let Some(view) = self.view() {
             rows.push(Line::from(self.look().span(cut(&in_short(view), width), Tone::Plain)));
@@ -276,8 +306,15 @@ impl Shown<'_> {
     }
 
     fn step_rows(&self, height: usize) -> Vec<Line<'static>> {
-        let head =
-            format!("  {:>7} {:>9} {:>9} {:>9} {:>8}", self.cost.road.unit, "$/h", "p99", "throttled", "of limit");
+        let head = format!(
+            "  {:>6} {:>8} {:>9} {:>7} {:>9} {:>8}",
+            cut(&self.cost.road.unit, 6),
+            "$/h",
+            "$/million",
+            "p99",
+            "throttled",
+            "of limit"
+        );
         let steps = &self.cost.steps;
         let last = steps.len().saturating_sub(1);
         let live = self.world.live();
@@ -290,13 +327,16 @@ impl Shown<'_> {
         let guesses = ahead.iter().map(|a| {
             let usd = price.per_hour(a.capacity as f64).map_or("?".to_owned(), |usd| format!("{usd:.4}"));
             let share = a.share_of_limit.map_or("?".to_owned(), |s| format!("~{}", Share(s)));
-            let text = format!("  {:>7} {usd:>9} {:>9} {:>9} {share:>8}  guess", a.capacity, "?", "?");
+            let text = format!("  {:>6} {usd:>8} {:>9} {:>7} {:>9} {share:>8} guess", a.capacity, "?", "?", "?");
             Line::from(self.look().span(text, Tone::Dim))
         });
         let rows: Vec<Line> = seen.chain(guesses).collect();
-        let hidden = rows.len().saturating_sub(height.saturating_sub(1));
+        let p99 = self.cost.road.p99_ms.map_or("-".to_owned(), |p| Millis(p).to_string());
+        let limits = format!("  limits {:>7} {:>9} {p99:>7} {:>9} {:>8}", "", "", 0, "100 %");
+        let limits = (height >= 6).then(|| Line::from(self.look().span(limits, Tone::Limit)));
+        let hidden = rows.len().saturating_sub(height.saturating_sub(1 + usize::from(limits.is_some())));
         let head = Line::from(self.look().span(head, Tone::Dim));
-        std::iter::once(head).chain(rows.into_iter().skip(hidden)).collect()
+        std::iter::once(head).chain(rows.into_iter().skip(hidden)).chain(limits).collect()
     }
 
     fn money(&self, frame: &mut Frame, area: Rect) {

@@ -2,6 +2,7 @@
 
 pub mod canary;
 pub mod cost;
+mod cost_asked;
 pub mod help;
 pub mod incident;
 pub mod load;

@@ -11,6 +11,7 @@ use crate::cost::error::CostError;
 use crate::cost::knob::{Knob, KnobError};
 use crate::cost::knobs::local::{self, Local};
 use crate::cost::plan::{KnobKind, Plan};
+use crate::cost::prices::Price;
 use crate::cost::record::Place;
 use crate::cost::step::{Step, StepVerdict};
 use crate::cost::tariff::PriceUsed;
@@ -37,6 +38,7 @@ pub struct Simulate {
     pub plan: Plan,
     pub demand: Demand,
     pub price: PriceUsed,
+    pub market: Market,
     /// Spreads the walk over this much time, for somebody who watches.
     pub play: Option<Duration>,
 }
@@ -60,7 +62,7 @@ impl Job for Simulate {
             from: samples.first().map_or(0.0, |s| s.from),
             until: samples.last().map(|s| s.until),
             simulated: true,
-            ..road(&self.plan, &self.price)
+            ..road(&self.plan, &self.price, &self.market)
         })));
         let seen: RefCell<Vec<Seen>> = RefCell::default();
         let mut step = |s: &Step| seen.borrow_mut().push(Seen::Step(s.clone()));
@@ -81,8 +83,17 @@ pub struct Descend {
     /// Recorded demand: up to now, for the planner to begin with; with the local stack, what is played on it.
     pub demand: Option<Demand>,
     pub price: PriceUsed,
-    /// The same demand by a campaign, dollars an hour.
+    pub market: Market,
+}
+
+/// What else the same demand would cost, and by which prices.
+#[derive(Clone, Debug, Default)]
+pub struct Market {
+    /// By a campaign, dollars an hour.
     pub campaign_usd_per_hour: Option<f64>,
+    /// A request to a table that is paid on demand.
+    pub on_demand_usd: Option<f64>,
+    pub prices: Vec<Price>,
 }
 
 impl Job for Descend {
@@ -164,8 +175,7 @@ impl Descend {
             until: knob.rhythm().until,
             knob: name.clone(),
             wishes: wishes.clone(),
-            campaign_usd_per_hour: self.campaign_usd_per_hour,
-            ..road(plan, &self.price)
+            ..road(plan, &self.price, &self.market)
         };
         desk.tell(Event::CostRoad(Box::new(road)));
         if let Some(history) = &history {
@@ -194,7 +204,7 @@ impl Descend {
     }
 }
 
-fn road(plan: &Plan, price: &PriceUsed) -> Road {
+fn road(plan: &Plan, price: &PriceUsed, market: &Market) -> Road {
     Road {
         plan: stem(plan),
         knob: plan.knob.name().to_owned(),
@@ -205,6 +215,9 @@ fn road(plan: &Plan, price: &PriceUsed) -> Road {
         incidents: plan.incidents,
         p99_ms: plan.p99_ms,
         price: price.clone(),
+        campaign_usd_per_hour: market.campaign_usd_per_hour,
+        on_demand_usd: market.on_demand_usd,
+        prices: market.prices.clone(),
         ..Road::default()
     }
 }

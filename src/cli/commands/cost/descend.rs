@@ -15,7 +15,7 @@ use crate::cost::plan::Plan;
 use crate::cost::prices::Prices;
 use crate::cost::tariff::PriceUsed;
 use crate::run::error::RunError;
-use crate::run::jobs::cost::{Descend as Real, Simulate};
+use crate::run::jobs::cost::{Descend as Real, Market, Simulate};
 use crate::stats::units::parse_duration;
 
 /// Step capacity down, day by day, to the cheapest that holds
@@ -56,7 +56,12 @@ impl Descend {
         let made = || evening::demand(plan.local.seed, plan.local.days, plan.local.peak);
         if self.simulate {
             let demand = demand.unwrap_or_else(made);
-            return console::show(session, Box::new(Simulate { plan, demand, price, play }), self.out.as_deref());
+            let market = market(&plan, &prices, Some(&demand));
+            return console::show(
+                session,
+                Box::new(Simulate { plan, demand, price, market, play }),
+                self.out.as_deref(),
+            );
         }
         let mut plan = plan;
         if let Some(play) = play {
@@ -65,9 +70,26 @@ impl Descend {
             }
             plan.local.play = play;
         }
-        let campaign_usd_per_hour = campaign(&plan, &prices, demand.as_ref());
-        let job = Real { plan, demand, price, campaign_usd_per_hour };
+        let market = market(&plan, &prices, demand.as_ref());
+        let job = Real { plan, demand, price, market };
         console::show(session, Box::new(job), self.out.as_deref())
+    }
+}
+
+/// The prices of the plan's region, and what else the same demand would cost by them.
+fn market(plan: &Plan, prices: &Prices, demand: Option<&Demand>) -> Market {
+    let region = plan.region.as_deref().unwrap_or("us-east-1");
+    let on_demand = match plan.unit.name.as_str() {
+        "rcu" => prices.one("dynamodb.read-request", region),
+        "wcu" => prices.one("dynamodb.write-request", region),
+        _ => None,
+    };
+    // A list to each other region is too long to look through; it stays in `serin cost prices`.
+    let shown = prices.rows.iter().filter(|r| r.region == region && !r.item.starts_with("transfer.to-"));
+    Market {
+        campaign_usd_per_hour: campaign(plan, prices, demand),
+        on_demand_usd: on_demand.map(|usd| usd * plan.unit.units_a_request()),
+        prices: shown.cloned().collect(),
     }
 }
 
