@@ -93,7 +93,7 @@ impl App {
             on: Name::Overview,
             overview: Overview,
             load: Load::default(),
-            cost: Cost,
+            cost: Cost::default(),
             model: Model,
             incident: Incident::default(),
             canary: Canary,
