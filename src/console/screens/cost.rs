@@ -169,11 +169,27 @@ impl Row {
         }
     }
 
-    fn line(&self, look: &Look, mark: &str) -> Line<'static> {
+    fn line(&self, look: &Look, mark: &str, width: usize) -> Line<'static> {
         let Self { units, usd, million, p99, throttled, share, .. } = self;
-        let text = format!("{mark} {units:>6} {usd:>8} {million:>9} {p99:>7} {throttled:>9} {share:>8} ");
+        let text = columns(mark, [units, usd, million, p99, throttled, share], width);
         Line::from(vec![look.span(text, Tone::Plain), look.span(self.sign, self.tone)])
     }
+}
+
+/// Sets the cells of one row; what a narrow panel has no room for is left out, the least important first, never the
+/// verdict that follows them.
+fn columns(mark: &str, cells: [&str; 6], width: usize) -> String {
+    const WIDTHS: [usize; 6] = [6, 8, 8, 7, 9, 8];
+    const VERDICT: usize = 6;
+    let (mut shown, mut needed) = ([true; 6], 2 + VERDICT + WIDTHS.iter().map(|w| w + 1).sum::<usize>());
+    for at in [2, 5, 1] {
+        if needed > width {
+            shown[at] = false;
+            needed -= WIDTHS[at] + 1;
+        }
+    }
+    let cells = cells.iter().zip(WIDTHS).zip(shown).filter(|(_, shown)| *shown);
+    cells.fold(format!("{mark:<2}"), |text, ((cell, width), _)| text + &format!("{cell:>width$} "))
 }
 
 struct Shown<'a> {
@@ -223,7 +239,7 @@ impl Shown<'_> {
             rows.push(Line::from(self.look().span(cut(&in_short(view), width), Tone::Plain)));
         }
         rows.extend(self.money_rows().into_iter().take(3));
-        rows.extend(self.step_rows(usize::from(area.height).saturating_sub(rows.len() + 1)));
+        rows.extend(self.step_rows(area.height.saturating_sub(rows.len() as u16 + 1), area.width));
         lines(frame, area, rows);
     }
 
@@ -301,38 +317,32 @@ impl Shown<'_> {
 
     fn held(&self, frame: &mut Frame, area: Rect) {
         let inside = panel(frame, area, self.look(), "what each step held", "newest at the end");
-        let rows = self.step_rows(usize::from(inside.height));
+        let rows = self.step_rows(inside.height, inside.width);
         lines(frame, inside, rows);
     }
 
-    fn step_rows(&self, height: usize) -> Vec<Line<'static>> {
-        let head = format!(
-            "  {:>6} {:>8} {:>9} {:>7} {:>9} {:>8}",
-            cut(&self.cost.road.unit, 6),
-            "$/h",
-            "$/million",
-            "p99",
-            "throttled",
-            "of limit"
-        );
+    fn step_rows(&self, height: u16, width: u16) -> Vec<Line<'static>> {
+        let (height, width) = (usize::from(height), usize::from(width));
+        let unit = cut(&self.cost.road.unit, 6);
+        let head = columns("", [&unit, "$/h", "$/mln", "p99", "throttled", "of limit"], width);
         let steps = &self.cost.steps;
         let last = steps.len().saturating_sub(1);
         let live = self.world.live();
         let seen = steps.iter().enumerate().map(|(i, s)| {
             let now = i == last;
-            Row::of(self.cost, s, now && live).line(self.look(), if now { "▸" } else { " " })
+            Row::of(self.cost, s, now && live).line(self.look(), if now { "▸" } else { "" }, width)
         });
         let ahead = self.view().filter(|_| live).map_or(&[][..], |v| &v.ahead);
         let price = &self.cost.road.price;
         let guesses = ahead.iter().map(|a| {
             let usd = price.per_hour(a.capacity as f64).map_or("?".to_owned(), |usd| format!("{usd:.4}"));
             let share = a.share_of_limit.map_or("?".to_owned(), |s| format!("~{}", Share(s)));
-            let text = format!("  {:>6} {usd:>8} {:>9} {:>7} {:>9} {share:>8} guess", a.capacity, "?", "?", "?");
-            Line::from(self.look().span(text, Tone::Dim))
+            let text = columns("", [&a.capacity.to_string(), &usd, "?", "?", "?", &share], width);
+            Line::from(self.look().span(format!("{text}guess"), Tone::Dim))
         });
         let rows: Vec<Line> = seen.chain(guesses).collect();
         let p99 = self.cost.road.p99_ms.map_or("-".to_owned(), |p| Millis(p).to_string());
-        let limits = format!("  limits {:>7} {:>9} {p99:>7} {:>9} {:>8}", "", "", 0, "100 %");
+        let limits = columns("", ["limits", "", "", &p99, "0", "100 %"], width);
         let limits = (height >= 6).then(|| Line::from(self.look().span(limits, Tone::Limit)));
         let hidden = rows.len().saturating_sub(height.saturating_sub(1 + usize::from(limits.is_some())));
         let head = Line::from(self.look().span(head, Tone::Dim));
