@@ -171,3 +171,29 @@ fn json_is_one_document_and_a_missing_file_is_misuse() {
     let missing = command.args(["canary", "judge", "/nowhere/series.jsonl"]).output().expect("runs");
     assert_eq!(missing.status.code(), Some(2));
 }
+
+#[test]
+fn a_second_opinion_is_told_beside_and_never_decides() {
+    // Sixty intervals of a canary whose errors are tenfold: both see it. The one that decides says so long before the end.
+    let bad = series(60, failing);
+    let output = judge(&bad, &["--second-opinion", "--json"]);
+    let document: Value = serde_json::from_slice(&output.stdout).expect("one document");
+    let second = &document["second_opinion"];
+    let guards = second["guards"].as_array().expect("a guard each");
+    let names: Vec<_> = guards.iter().filter_map(|g| g["guard"].as_str()).collect();
+    assert_eq!(names, ["errors", "p95", "p99"], "{second}");
+    assert_eq!((&guards[0]["answer"], &guards[0]["intervals"]), (&"high".into(), &60.into()), "{second}");
+    assert!(guards[0]["low"].as_f64().is_some_and(|low| low > 0.0), "{second}");
+    let score = second["score"].as_f64().expect("a score");
+    assert!((score - 200.0 / 3.0).abs() < 0.1, "two of three pass: {second}");
+    assert_eq!((output.status.code(), &document["verdict"]), (Some(1), &"no".into()));
+    // With too few intervals it says so, beside the lines and not among them; the verdict is the same with and without it.
+    let short = series(20, healthy);
+    let (with, without) = (judge(&short, &["--second-opinion"]), judge(&short, &[]));
+    assert_eq!((with.status.code(), &with.stdout), (without.status.code(), &without.stdout));
+    let told = String::from_utf8_lossy(&with.stderr).into_owned();
+    assert!(told.contains("second opinion: errors passes") && told.contains("fewer than the 50 it wants"), "{told}");
+    assert!(!String::from_utf8_lossy(&without.stderr).contains("second opinion"));
+    let plain: Value = serde_json::from_slice(&judge(&short, &["--json"]).stdout).expect("one document");
+    assert_eq!(plain["second_opinion"], Value::Null);
+}

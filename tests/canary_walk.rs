@@ -391,3 +391,101 @@ fn what_cannot_be_walked_is_refused_before_anything_is_set() {
     assert_eq!((code, desk.share()), (Some(2), 0.4), "{err}");
     assert!(err.contains("40.0 % of the viewers are in the canary"), "{err}");
 }
+
+/// A library that is loaded before libc's and moves the wall clock by as many seconds as a file says.
+const WALL_CLOCK: &str = r#"
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+int clock_gettime(clockid_t id, struct timespec *t) {
+  int answer = (int)syscall(SYS_clock_gettime, id, t);
+  const char *file = getenv("WALL_CLOCK_AHEAD");
+  FILE *f = id == CLOCK_REALTIME && file ? fopen(file, "r") : NULL;
+  long ahead;
+  if (f) {
+    if (fscanf(f, "%ld", &ahead) == 1) t->tv_sec += ahead;
+    fclose(f);
+  }
+  return answer;
+}
+"#;
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_clock_that_is_set_in_mid_walk_is_told_and_changes_nothing() {
+    let desk = Desk::new();
+    fs::write(desk.path("clock.c"), WALL_CLOCK).expect("written");
+    let (library, ahead) = (desk.path("clock.so"), desk.path("ahead"));
+    let mut made = Command::new("cc");
+    let made = made.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(desk.path("clock.c")).status();
+    assert!(made.expect("the linker that rustc needs is there").success());
+    let text = fs::read_to_string(desk.path("plan.toml")).expect("there");
+    fs::write(desk.path("plan.toml"), text.replace("hold='1s'\nlongest='6s'", "hold='3s'\nlongest='60s'"))
+        .expect("written");
+    let mut walk = desk.serin(&["walk", "plan.toml", "--json"]);
+    walk.env("LD_PRELOAD", &library).env("WALL_CLOCK_AHEAD", &ahead);
+    let began = Instant::now();
+    let walk = walk.spawn().expect("starts");
+    desk.wait_for(0.1);
+    fs::write(desk.path("new"), "-86400").expect("written");
+    fs::rename(desk.path("new"), &ahead).expect("a day back at once");
+    desk.wait_for(0.3);
+    fs::write(desk.path("new"), "7200").expect("written");
+    fs::rename(desk.path("new"), &ahead).expect("two hours forward at once");
+    let (code, out, err) = ended(walk);
+    let took = began.elapsed().as_secs_f64();
+    assert_eq!((code, desk.share()), (Some(0), 0.3), "{out}\n{err}");
+    let document: serde_json::Value = serde_json::from_str(&out).expect("one document");
+    let findings = document["findings"].to_string();
+    assert!(findings.contains("set back by 86400 s") && findings.contains("set forward by 93600 s"), "{findings}");
+    for stage in document["stages"].as_array().expect("stages") {
+        let held = stage["held_s"].as_f64().expect("held");
+        assert!((3.0..=took).contains(&held), "held by its own clock: {stage}");
+    }
+}
+
+#[test]
+fn a_plan_that_cannot_be_meant_is_refused_with_its_reason() {
+    let desk = Desk::new();
+    let plan = fs::read_to_string(desk.path("plan.toml")).expect("there");
+    for (from, to, why) in [
+        ("share='30%'", "share='5%'", "the share goes from 10.0 % to 5.0 %; shares have to rise"),
+        ("share='30%'", "share='10%'", "shares have to rise"),
+        ("share='10%'", "share='0%'", "a share of nobody is no stage"),
+        ("share='30%'", "share='130%'", "130%"),
+        ("hold='1s'", "hold='0s'", "a hold of no time shows nothing"),
+        ("longest='6s'", "longest='0s'", "longest 0s is below hold 1s"),
+        ("metric='errors'", "metric='erors'", "did you mean `errors`"),
+        ("metric='errors'", "metric='happiness'", "happiness"),
+    ] {
+        assert!(plan.contains(from), "{from}");
+        fs::write(desk.path("bad.toml"), plan.replacen(from, to, 1)).expect("written");
+        for words in [["walk", "bad.toml"], ["plan", "bad.toml"]] {
+            let (code, _, err) = desk.done(&words);
+            assert!(code == Some(2) && err.contains(why), "{to}: {code:?} {err}");
+        }
+    }
+    assert_eq!(desk.share(), 0.0, "nothing was set");
+}
+
+#[test]
+fn a_share_that_somebody_else_sets_in_mid_walk_is_not_fought_over_for_ever() {
+    let desk = Desk::new();
+    let text = fs::read_to_string(desk.path("plan.toml")).expect("there");
+    fs::write(desk.path("plan.toml"), text.replace("longest='6s'", "longest='60s'\napproval=true")).expect("written");
+    let mut walk = desk.serin(&["walk", "plan.toml", "--json"]).spawn().expect("starts");
+    desk.wait_for(0.1);
+    std::thread::sleep(Duration::from_millis(500));
+    let rival = Instant::now();
+    while walk.try_wait().expect("asked").is_none() {
+        fs::write(desk.path("share"), "0.9").expect("somebody else sets it");
+        assert!(rival.elapsed() < Duration::from_secs(120), "it fights on");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let (code, out, err) = ended(walk);
+    assert_eq!(code, Some(3), "{out}\n{err}");
+    assert!(out.contains("it is not fought over") || out.contains("does not do what it is told"), "{out}\n{err}");
+}

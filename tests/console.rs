@@ -10,7 +10,7 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use serin::canary::walk::Wish as CanaryWish;
+use serin::canary::order::Wish as CanaryWish;
 use serin::console::app::App;
 use serin::console::look::Look;
 use serin::console::screen::Effect;

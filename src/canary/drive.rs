@@ -3,15 +3,17 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::clock::{self, Clock};
 use super::driver::Driver;
 use super::error::CanaryError;
+use super::order::{Ending, Order, Phase, Seen, Wish};
 use super::plan::Plan;
 use super::record::{Past, PastStep, Place, Record, now};
 use super::solo::Solo;
 use super::source::{Source, Taken};
 use super::split::{Counted, wrong_requests, wrong_viewers};
 use super::told::{Outcome, Road, RoadStage, StageDone, View, WayBack};
-use super::walk::{Order, Phase, Seen, Walk, Wish};
+use super::walk::Walk;
 use crate::journal::Journal;
 use crate::judge::interval::{Interval, Side};
 use crate::judge::sequential::{Call, Judge, Look};
@@ -89,6 +91,7 @@ struct OnTheWay<'a> {
     judge: Judge,
     solo: Solo,
     began: Instant,
+    clock: Clock,
     /// Wishes heard already.
     heard: usize,
     read: Option<f64>,
@@ -131,6 +134,7 @@ impl<'a> OnTheWay<'a> {
             heard: drive.heard,
             drive,
             began: Instant::now(),
+            clock: Clock::default(),
             read: None,
             read_at: None,
             looked_at: 0.0,
@@ -246,6 +250,7 @@ impl<'a> OnTheWay<'a> {
         self.at_zero = after_zero.filter(|n| *n < u64::MAX);
         let quiet = self.quiet();
         let now = self.now();
+        self.mind_the_clock(now);
         for wish in &fresh {
             self.tell(Told::Said(format!("asked from outside: {}", wish.word())));
             if *wish == Wish::Approve {
@@ -260,6 +265,16 @@ impl<'a> OnTheWay<'a> {
             self.view(look.as_ref(), quiet.as_deref());
         }
         order
+    }
+
+    /// A clock that was set in mid-walk changes nothing, and is a finding of its own.
+    fn mind_the_clock(&mut self, now: f64) {
+        let wall = jiff::Timestamp::now().as_duration().as_secs_f64();
+        if let Some(jump) = self.clock.jumped(wall, now) {
+            let told = clock::sentence(jump);
+            self.findings.push(told.clone());
+            self.happened(told, None);
+        }
     }
 
     fn quiet(&self) -> Option<String> {
@@ -455,11 +470,12 @@ impl<'a> OnTheWay<'a> {
             return;
         }
         let stage = std::mem::take(&mut self.stage);
-        let all = stage.canary + stage.baseline;
+        let counted = Counted { canary: stage.canary, all: stage.canary + stage.baseline };
         self.done.push(StageDone {
             stage: stage.number,
             share: self.drive.plan.stages[stage.number - 1].share.0,
-            measured_share: (all > 0.0).then(|| stage.canary / all),
+            measured_share: stage.viewers.and_then(Counted::share).or_else(|| counted.share()),
+            requests_share: counted.share(),
             began: stage.began,
             held_s: self.now() - stage.begun_at,
             verdict: verdict.to_owned(),
@@ -478,14 +494,15 @@ impl<'a> OnTheWay<'a> {
             Phase::Back { began, .. } => ("back", now - began),
             Phase::Ended(_) => ("ended", 0.0),
         };
-        let all = self.stage.canary + self.stage.baseline;
+        let requests = Counted { canary: self.stage.canary, all: self.stage.canary + self.stage.baseline };
         let view = View {
             t: now,
             stage: self.walk.stage() + 1,
             phase: phase.to_owned(),
             share: self.walk.wanted().unwrap_or(0.0),
             read: self.read,
-            seen: (all > 0.0).then(|| self.stage.canary / all),
+            seen: requests.share(),
+            viewers: self.stage.viewers.and_then(Counted::share),
             held_s,
             verdict: look.map(|l| l.verdict),
             reason: self.walk.waits_for(now, quiet),
@@ -503,11 +520,11 @@ impl<'a> OnTheWay<'a> {
         let place = share.map_or("where it is".to_owned(), |s| format!("at {}", Share(s)));
         let reason = format!("stopped by somebody; the canary stays {place}");
         self.leave("hold", &reason);
-        let ending = super::walk::Ending { verdict: Verdict::CannotTell, reason, rolled_back: false };
+        let ending = Ending { verdict: Verdict::CannotTell, reason, rolled_back: false };
         self.outcome(ending, share, true)
     }
 
-    fn outcome(&mut self, ending: super::walk::Ending, share: Option<f64>, stopped: bool) -> Outcome {
+    fn outcome(&mut self, ending: Ending, share: Option<f64>, stopped: bool) -> Outcome {
         Outcome {
             ending,
             share,

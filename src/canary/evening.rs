@@ -40,7 +40,7 @@ pub struct Noise {
     pub drift: bool,
     /// In this share of walks one group has a minute of twentyfold errors.
     pub storms: f64,
-    /// In the middle of the first stage the canary's numbers are missing for ten minutes.
+    /// While the first stage's time ends, nobody's numbers are told for ten minutes.
     pub outage: bool,
 }
 

@@ -5,6 +5,7 @@
 //! journal: it works from any terminal, and also when nobody is alive to hear it. A socket would be quicker by a fifth of
 //! a second and would need somebody alive.
 
+pub mod clock;
 pub mod drive;
 pub mod driver;
 pub mod drivers;
@@ -12,6 +13,9 @@ pub mod error;
 pub mod evening;
 pub mod http;
 pub mod library;
+pub mod night;
+pub mod order;
+pub mod outage;
 pub mod plan;
 pub mod record;
 pub mod series;

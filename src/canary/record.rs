@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::error::CanaryError;
-use super::walk::{Ending, Wish};
+use super::order::{Ending, Wish};
 use crate::durable;
 use crate::journal;
 use crate::judge::verdict::Verdict;

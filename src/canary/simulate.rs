@@ -4,24 +4,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::Serialize;
 
-use super::evening::{Evening, GROUPS, Group, Harm, LOOK_S, Noise, Truth};
-use crate::judge::evidence::{Counts, Margin};
-use crate::judge::guard::Guard;
-use crate::judge::panel::{Panel, Reading, SOAK_S, Weights};
+use super::evening::{GROUPS, Group, Harm, LOOK_S, Noise, Truth};
+use super::night::{Blind, Kind, Night, STAGE_S, STAGES, WALK_S, Walked, Way};
+use super::outage;
+use crate::judge::panel::SOAK_S;
 use crate::stop::Stop;
-
-pub const STAGES: usize = 5;
-pub const STAGE_S: f64 = 1800.0;
-pub const WALK_S: f64 = STAGE_S * STAGES as f64;
-
-/// A kind of evening, many of which are walked.
-#[derive(Clone, Debug)]
-pub struct Kind {
-    pub name: &'static str,
-    pub truth: Truth,
-    /// Harm is looked for this long; healthy evenings last the whole walk.
-    pub horizon_s: f64,
-}
 
 /// What the judge is held to on an evening, as shares of its walks.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -49,6 +36,9 @@ impl Target {
     }
 
     pub fn is_met(self, outcome: &Outcome) -> bool {
+        if outcome.blind.is_some_and(|b| b.rolled_back > 0.0 || b.went_on > 0.0) {
+            return false;
+        }
         match self {
             Self::RolledBackAtMost(most) => outcome.share <= most,
             Self::FoundAtLeast(least) => outcome.share >= least,
@@ -75,16 +65,12 @@ pub struct Outcome {
     pub go: f64,
     pub go_median_s: Option<f64>,
     pub horizon_s: f64,
+    /// What it did while nobody told it any numbers, where that happened.
+    pub blind: Option<Blind>,
+    pub recipe: &'static str,
     /// What was asked of it, and whether that is met; only for the traffic that targets were set for.
     pub target: Option<Target>,
     pub met: Option<bool>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Walked {
-    rolled_back_s: Option<f64>,
-    go_s: Option<f64>,
-    harmed: f64,
 }
 
 /// Returns the kinds of evening that are walked, for a group's rate and the share of errors that is usual.
@@ -94,61 +80,63 @@ pub fn kinds(rate: f64, errors: f64) -> Vec<Kind> {
     let minute = Noise { every_s: 60.0, ..Noise::default() };
     let own = Noise { own_errors: 0.5, ..minute };
     let both = Noise { own_latency: 0.05, ..own };
-    let healthy = |name, truth| Kind { name, truth, horizon_s: WALK_S };
-    let harmed = |name, truth: Truth, harm, minutes: f64| Kind {
+    let healthy = |name, truth, recipe| Kind { name, truth, horizon_s: WALK_S, slices: GROUPS, recipe };
+    let harmed = |name, truth: Truth, harm: Harm, minutes: f64, recipe| Kind {
         name,
         truth: Truth { harm, ..truth },
         horizon_s: harm.begins_s + 60.0 * minutes,
+        slices: GROUPS,
+        recipe,
     };
     let harm = Harm::default();
     let tripled = Harm { errors: 3.0, ..harm };
+    let tenfold = Harm { errors: 10.0, ..harm };
     let slower = Harm { latency: 1.1, ..harm };
+    let tail = Harm { tail: 0.01, ..harm };
+    let late = |harm: Harm| Harm { begins_s: 900.0, ..harm };
     let plain = truth(Noise::default());
+    let low = Truth { rate: low, ..plain };
+    let lasting = |errors, latency| truth(Noise { lasting_errors: errors, lasting_latency: latency, ..minute });
+    let cut = |slices, kind: Kind| Kind { slices, ..kind };
     vec![
-        healthy("plain", plain),
-        healthy("bursts that all share", truth(Noise { common_errors: 0.8, ..minute })),
-        healthy("error bursts of each group", truth(own)),
-        healthy("latency of each group", truth(Noise { own_latency: 0.05, ..minute })),
-        healthy("error and latency bursts of each group", truth(both)),
-        healthy("drift of traffic, errors, latency", truth(Noise { drift: true, ..minute })),
-        healthy("errors ten times rarer", Truth { errors: errors / 10.0, ..plain }),
-        healthy("a tenth of the traffic", Truth { rate: low, ..plain }),
-        healthy("a tenth of the traffic, error bursts", Truth { rate: low, ..truth(own) }),
-        healthy("a one-minute storm in a tenth of walks", truth(Noise { storms: 0.1, ..minute })),
-        healthy("numbers missing for ten minutes", truth(Noise { outage: true, ..minute })),
-        healthy("weak spot: wild error bursts", truth(Noise { own_errors: 1.0, ..minute })),
-        healthy("weak spot: bursts of five minutes", truth(Noise { own_errors: 0.5, every_s: 300.0, ..minute })),
-        healthy(
-            "weak spot: lasting differences, errors 10 %, latency 1 %",
-            truth(Noise { lasting_errors: 0.1, lasting_latency: 0.01, ..minute }),
-        ),
-        healthy(
-            "weak spot: lasting differences, errors 30 %, latency 3 %",
-            truth(Noise { lasting_errors: 0.3, lasting_latency: 0.03, ..minute }),
-        ),
-        harmed("errors x2", plain, Harm { errors: 2.0, ..harm }, 30.0),
-        harmed("errors x3", plain, tripled, 5.0),
-        harmed("errors x10", plain, Harm { errors: 10.0, ..harm }, 5.0),
-        harmed("p99 +10 %", plain, slower, 5.0),
-        harmed("1 % of requests +300 ms", plain, Harm { tail: 0.01, ..harm }, 5.0),
-        harmed("a tenth of the traffic, errors x3", Truth { rate: low, ..plain }, tripled, 30.0),
-        harmed("a tenth of the traffic, p99 +10 %", Truth { rate: low, ..plain }, slower, 30.0),
-        harmed("weak spot: errors x3 from minute 15", plain, Harm { begins_s: 900.0, ..tripled }, 30.0),
-        harmed("weak spot: errors x10 from minute 15", plain, Harm { begins_s: 900.0, errors: 10.0, ..harm }, 30.0),
-        harmed("weak spot: p99 +10 % from minute 15", plain, Harm { begins_s: 900.0, ..slower }, 30.0),
-        harmed("weak spot: errors x3 inside bursts", truth(both), tripled, 5.0),
-        harmed("weak spot: p99 +10 % inside bursts", truth(both), slower, 5.0),
-        harmed("weak spot: 1 % +300 ms inside bursts", truth(both), Harm { tail: 0.01, ..harm }, 5.0),
+        healthy("plain", plain, "0.4 %"),
+        healthy("bursts that all share", truth(Noise { common_errors: 0.8, ..minute }), "0.5 % w"),
+        healthy("error bursts of each group", truth(own), "1.2 %"),
+        healthy("latency of each group", truth(Noise { own_latency: 0.05, ..minute }), "0.8 %"),
+        healthy("error and latency bursts of each group", truth(both), "1.8 %"),
+        healthy("drift of traffic, errors, latency", truth(Noise { drift: true, ..minute }), "0.0 % w"),
+        healthy("errors ten times rarer", Truth { errors: errors / 10.0, ..plain }, "0.6 %"),
+        healthy("a tenth of the traffic", low, "0.6 %"),
+        healthy("a tenth of the traffic, error bursts", Truth { noise: own, ..low }, "0.6 %"),
+        healthy("a one-minute storm in a tenth of walks", truth(Noise { storms: 0.1, ..minute }), "1.4 %"),
+        healthy("numbers missing for ten minutes", truth(Noise { outage: true, ..minute }), ""),
+        healthy("weak spot: wild error bursts", truth(Noise { own_errors: 1.0, ..minute }), "3.6 %"),
+        healthy("weak spot: bursts of five minutes", truth(Noise { every_s: 300.0, ..own }), "6.4 %"),
+        healthy("weak spot: lasting differences, errors 10 %, latency 1 %", lasting(0.1, 0.01), "3.2 %"),
+        healthy("weak spot: lasting differences, errors 30 %, latency 3 %", lasting(0.3, 0.03), "10.8 %"),
+        cut(4, healthy("weak spot: 4 slices, error and latency bursts", truth(both), "0 % w")),
+        cut(2, healthy("weak spot: 2 slices, error and latency bursts", truth(both), "0 % w")),
+        cut(0, healthy("weak spot: no slices, error and latency bursts", truth(both), "0 % w")),
+        harmed("errors x2", plain, Harm { errors: 2.0, ..harm }, 30.0, ""),
+        harmed("errors x3", plain, tripled, 5.0, "93 %"),
+        harmed("errors x10", plain, tenfold, 5.0, "half in 40 s"),
+        harmed("p99 +10 %", plain, slower, 5.0, "97 %"),
+        harmed("1 % of requests +300 ms", plain, tail, 5.0, "99 %"),
+        harmed("a tenth of the traffic, errors x3", low, tripled, 30.0, "82 %"),
+        harmed("a tenth of the traffic, p99 +10 %", low, slower, 30.0, "91 %"),
+        harmed("weak spot: errors x3 from minute 15", plain, late(tripled), 30.0, "half in 7.7 min w"),
+        harmed("weak spot: errors x10 from minute 15", plain, late(tenfold), 30.0, "half in 1.5 min w"),
+        harmed("weak spot: p99 +10 % from minute 15", plain, late(slower), 30.0, "half in 7.2 min w"),
+        harmed("weak spot: errors x3 inside bursts", truth(both), tripled, 5.0, "60 % w"),
+        harmed("weak spot: p99 +10 % inside bursts", truth(both), slower, 5.0, "42 % w"),
+        harmed("weak spot: 1 % +300 ms inside bursts", truth(both), tail, 5.0, "93 % w"),
+        cut(4, harmed("weak spot: 4 slices, errors x3", plain, tripled, 5.0, "91 % w")),
+        cut(4, harmed("weak spot: 4 slices, p99 +10 %", plain, slower, 5.0, "95 % w")),
+        cut(4, harmed("weak spot: 4 slices, 1 % +300 ms", plain, tail, 5.0, "99 % w")),
+        cut(2, harmed("weak spot: 2 slices, errors x3", plain, tripled, 5.0, "67 % w")),
+        cut(0, harmed("weak spot: no slices, errors x3", plain, tripled, 5.0, "68 % w")),
+        cut(0, harmed("weak spot: no slices, errors x10", plain, tenfold, 5.0, "half in 30 s w")),
     ]
-}
-
-/// How each walk goes.
-#[derive(Clone, Copy, Debug)]
-pub struct Way {
-    /// Tenths of the viewers in each stage.
-    pub groups: [usize; STAGES],
-    /// Seconds in which the baseline alone is listened to before.
-    pub warm_up_s: f64,
 }
 
 /// Walks one kind `walks` times on every core; `None` when it was stopped.
@@ -183,6 +171,7 @@ fn outcome(kind: &Kind, walked: &[Walked]) -> Outcome {
     let found = sorted(&|w| w.rolled_back_s.filter(|s| *s >= begins).map(|s| s - begins));
     let gone = sorted(&|w| w.go_s);
     let harmed = sorted(&|w| w.rolled_back_s.map(|_| w.harmed));
+    let blind: Vec<Blind> = walked.iter().filter_map(|w| w.blind).collect();
     let healthy = kind.truth.harm.is_none();
     let share = |n: usize| n as f64 / walked.len().max(1) as f64;
     Outcome {
@@ -197,6 +186,8 @@ fn outcome(kind: &Kind, walked: &[Walked]) -> Outcome {
         go: share(gone.len()),
         go_median_s: at(&gone, 0.5),
         horizon_s: kind.horizon_s,
+        blind: outage::mean(&blind),
+        recipe: kind.recipe,
         target: None,
         met: None,
     }
@@ -213,35 +204,25 @@ impl Outcome {
 }
 
 fn walk(kind: &Kind, way: Way, seed: u64) -> Walked {
+    if kind.truth.noise.outage {
+        return outage::walk(kind, way, seed);
+    }
     let groups = way.groups;
-    let mut evening = Evening::new(kind.truth, WALK_S, seed);
-    let guards = Guard::usual();
-    let mut panel = Panel::new(&guards, GROUPS - groups[0], WALK_S);
-    let margins = margins(kind.truth.errors);
-    let outage = if kind.truth.noise.outage { 720.0..1320.0 } else { 0.0..0.0 };
+    let mut night = Night::begin(kind, way, seed);
     let mut walked = Walked::default();
     let (mut stage, mut seen_s) = (usize::MAX, 0.0);
-    for look in 0..(way.warm_up_s / LOOK_S) as usize {
-        let t = look as f64 * LOOK_S - (way.warm_up_s / LOOK_S).floor() * LOOK_S;
-        let drawn = evening.next(t, groups[0]);
-        feed(&mut panel, t, &drawn, groups[0], &margins, (false, false));
-    }
     for look in 0..(kind.horizon_s / LOOK_S) as usize {
         let t = look as f64 * LOOK_S;
         let now = ((t / STAGE_S) as usize).min(STAGES - 1);
-        let canary = groups[now];
-        let drawn = evening.next(t, canary);
-        if outage.contains(&t) {
-            continue;
-        }
+        let drawn = night.evening.next(t, groups[now]);
         let begins = now != stage;
         (stage, seen_s) = (now, if begins { 0.0 } else { seen_s } + LOOK_S);
-        feed(&mut panel, t, &drawn, canary, &margins, (true, begins));
+        night.feed(t, &drawn, groups[now], (true, begins));
         if !kind.truth.harm.is_none() && t >= kind.truth.harm.begins_s {
-            walked.harmed += harm_done(&drawn[..canary], kind.truth);
+            walked.harmed += harm_done(&drawn[..groups[now]], kind.truth);
         }
         let soaked = walked.go_s.is_none() && now == 0 && seen_s >= SOAK_S;
-        let weights = decisive(&panel, soaked);
+        let weights = night.weigh(soaked);
         if weights.rolls_back() {
             walked.rolled_back_s = Some(t + LOOK_S);
             break;
@@ -251,47 +232,6 @@ fn walk(kind: &Kind, way: Way, seed: u64) -> Walked {
         }
     }
     walked
-}
-
-/// A glance bounds the evidence from above: all of it is weighed only when that would decide.
-fn decisive(panel: &Panel, soaked: bool) -> Weights {
-    let bound = panel.glance(soaked);
-    if bound.rolls_back() || soaked && bound.is_healthy() { panel.weigh() } else { bound }
-}
-
-fn feed(
-    panel: &mut Panel,
-    t: f64,
-    drawn: &[Group; GROUPS],
-    canary: usize,
-    margins: &[Margin; 3],
-    (seen, begins): (bool, bool),
-) {
-    let counted: [fn(&Group) -> f64; 3] = [|g| g.errors, |g| g.slow95, |g| g.slow99];
-    let mut slices = [[(0.0, 0.0); GROUPS]; 3];
-    let mut readings = [None; 3];
-    for (i, count) in counted.iter().enumerate() {
-        let sum = |groups: &[Group]| groups.iter().fold((0.0, 0.0), |(k, n), g| (k + count(g), n + g.requests));
-        for (slice, group) in slices[i].iter_mut().zip(&drawn[canary..]) {
-            *slice = (count(group), group.requests);
-        }
-        let (own, rest) = drawn.split_at(canary);
-        readings[i] = Some((sum(own), sum(rest)));
-    }
-    let readings: [Option<Reading<'_>>; 3] = std::array::from_fn(|i| {
-        readings[i].map(|(canary_sum, baseline)| Reading {
-            counts: Counts { canary: canary_sum, baseline, slices: &slices[i][..GROUPS - canary] },
-            margin: margins[i],
-        })
-    });
-    // Whether the canary has numbers, and a stage begins.
-    panel.feed(t, &readings, seen, begins);
-}
-
-/// What the usual guards mean on this truth: errors x1.5 or +0.1 points; p95 and p99 +10 % of a lognormal.
-fn margins(errors: f64) -> [Margin; 3] {
-    let harm = (1.0 + Guard::ERROR_POINTS / errors).max(1.5);
-    [harm, 1.37, 1.51].map(|harm| Margin { tolerated: 1.0, harm })
 }
 
 fn harm_done(canary: &[Group], truth: Truth) -> f64 {

@@ -38,6 +38,9 @@ pub struct View {
     pub share: f64,
     pub read: Option<f64>,
     pub seen: Option<f64>,
+    /// The share of viewers that was seen, where the numbers know viewers.
+    #[serde(default)]
+    pub viewers: Option<f64>,
     pub held_s: f64,
     pub verdict: Option<Call>,
     /// What it waits for, or what the judge says.
@@ -55,8 +58,11 @@ pub struct View {
 pub struct StageDone {
     pub stage: usize,
     pub share: f64,
-    /// The share of requests that was seen.
+    /// The share that was seen: of viewers where the numbers know them, else of requests.
     pub measured_share: Option<f64>,
+    /// The share of requests: viewers ask unevenly often.
+    #[serde(default)]
+    pub requests_share: Option<f64>,
     pub began: String,
     pub held_s: f64,
     /// `go`, `rollback`, `hold`.
@@ -80,7 +86,7 @@ pub struct WayBack {
 /// What came of a walk.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
-    pub ending: super::walk::Ending,
+    pub ending: super::order::Ending,
     pub share: Option<f64>,
     pub stages: Vec<StageDone>,
     pub way_back: Option<WayBack>,

@@ -148,7 +148,10 @@ impl Plain {
         }
         (self.task, self.told) = (task, Instant::now());
         let at = clock(Duration::from_secs_f64(view.t));
-        let seen = view.seen.map_or(String::new(), |s| format!(" ({} of requests)", Share(s)));
+        let part = |share: Option<f64>, of: &str| share.map(|s| format!("{} of {of}", Share(s)));
+        let parts: Vec<_> =
+            [part(view.viewers, "viewers"), part(view.seen, "requests")].into_iter().flatten().collect();
+        let seen = if parts.is_empty() { String::new() } else { format!(" (seen: {})", parts.join(", ")) };
         let share = Share(view.share);
         if self.sentences {
             return self

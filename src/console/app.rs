@@ -25,7 +25,7 @@ use super::screens::runs::Runs;
 use super::theme::Tone;
 use super::watcher::Told;
 use super::widgets::frame::{lines, panel, wrap};
-use crate::canary::walk::Wish;
+use crate::canary::order::Wish;
 use crate::cost::told;
 use crate::run::error::RunError;
 use crate::run::event::Event;

@@ -9,7 +9,7 @@ use ratatui::layout::Rect;
 
 use super::keys::Action;
 use super::look::Look as Style;
-use crate::canary::walk::Wish;
+use crate::canary::order::Wish;
 use crate::cost::told;
 use crate::load::summary::LoadSummary;
 use crate::run::error::RunError;

@@ -6,8 +6,9 @@
 
 /// Shapes of the Gamma factor: 0.5 is wild (140 % noise), 1e5 is none.
 const SHAPES: [f64; 12] = [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1024.0, 1e5];
-/// What "healthy" may mean when go is weighed: as the baseline, or better.
-const HEALTHY: [f64; 3] = [1.0, 0.8, 0.6];
+/// What "healthy" may mean when go is weighed, with weights that sum to one: as the baseline, or better. A canary that is
+/// far better is as far from harm; were it not among them, wild noise alone would explain it, and noise excludes nothing.
+const HEALTHY: [(f64, f64); 5] = [(1.0, 0.3), (0.8, 0.3), (0.6, 0.3), (0.2, 0.05), (0.03, 0.05)];
 /// How far behind the likeliest, in logarithms, a shape is left out of a glance.
 const FAR_BEHIND: f64 = 25.0;
 /// The most alternatives a metric may have.
@@ -70,7 +71,7 @@ struct Shape {
     harmed: [f64; MOST],
     /// Since the stage began: the canary at the ratio that is harm, and at healthy ones.
     at_harm: f64,
-    at_healthy: [f64; 3],
+    at_healthy: [f64; HEALTHY.len()],
     /// Far behind the likeliest shape: left out of a glance.
     behind: bool,
 }
@@ -92,7 +93,7 @@ struct Terms {
     tolerated: f64,
     ratio: [f64; MOST],
     at_harm: f64,
-    at_healthy: [f64; 3],
+    at_healthy: [f64; HEALTHY.len()],
 }
 
 /// Natural logarithms of the evidence for harm and for health.
@@ -110,7 +111,7 @@ impl Scale {
             tolerated: 0.0,
             harmed: [f64::NEG_INFINITY; MOST],
             at_harm: 0.0,
-            at_healthy: [0.0; 3],
+            at_healthy: [0.0; HEALTHY.len()],
             behind: false,
         };
         let shapes = match noise {
@@ -163,7 +164,7 @@ impl Scale {
     pub fn new_stage(&mut self) {
         for shape in &mut self.shapes {
             shape.at_harm = 0.0;
-            shape.at_healthy = [0.0; 3];
+            shape.at_healthy = [0.0; HEALTHY.len()];
         }
     }
 
@@ -207,8 +208,8 @@ impl Scale {
             }
             if health {
                 at_harm.add(noise + shape.at_harm + terms.at_harm);
-                for i in 0..HEALTHY.len() {
-                    healthy.add(noise + shape.at_healthy[i] + terms.at_healthy[i] - (HEALTHY.len() as f64).ln());
+                for (i, (_, weight)) in HEALTHY.iter().enumerate() {
+                    healthy.add(noise + shape.at_healthy[i] + terms.at_healthy[i] + weight.ln());
                 }
             }
         }
@@ -318,7 +319,7 @@ impl<'a> Grounds<'a> {
             return terms;
         }
         terms.at_harm = if margin.harm.is_finite() { at(margin.harm) } else { terms.tolerated };
-        for (i, ratio) in HEALTHY.iter().enumerate() {
+        for (i, (ratio, _)) in HEALTHY.iter().enumerate() {
             let known = *ratio == margin.tolerated;
             terms.at_healthy[i] = if known { terms.tolerated } else { at(*ratio) };
         }
@@ -492,6 +493,15 @@ mod tests {
         }
         assert!(scale.weigh().bad < 10_f64.ln(), "{:?}", scale.weigh());
         assert!(scale.spread() > 0.3, "{}", scale.spread());
+    }
+
+    #[test]
+    fn a_canary_that_is_far_better_is_as_far_from_harm() {
+        // Seen on a walk: a fiftieth of the baseline's slow answers, and yet harm was not excluded after 180 000 requests.
+        let slices: Vec<_> = (0..9).map(|i| (760.0 + 10.0 * f64::from(i), 68_000.0)).collect();
+        let mut scale = scale(Noise::Learned { lean: 0.6 });
+        scale.add(&Counts { canary: (48.0, 181_000.0), baseline: (7200.0, 612_000.0), slices: &slices }, true);
+        assert!(scale.weigh().go > 20_f64.ln(), "{:?}", scale.weigh());
     }
 
     #[test]

@@ -40,7 +40,7 @@ impl Counted {
     pub fn alternatives(&self) -> &'static [(f64, f64)] {
         const THIRD: f64 = 1.0 / 3.0;
         match self {
-            Self::Errors | Self::Named(_) => &[(1.5, 0.2), (3.0, 0.5), (8.0, 0.2), (25.0, 0.1)],
+            Self::Errors | Self::Named(_) => &[(1.5, 0.2), (3.0, 0.6), (8.0, 0.15), (25.0, 0.05)],
             Self::Slower { quantile } if *quantile >= 0.98 => &[(1.25, THIRD), (1.6, THIRD), (3.0, THIRD)],
             Self::Slower { quantile } if *quantile >= 0.9 => &[(1.2, THIRD), (1.5, THIRD), (2.5, THIRD)],
             Self::Slower { .. } => &[(1.1, THIRD), (1.25, THIRD), (1.6, THIRD)],

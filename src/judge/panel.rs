@@ -9,12 +9,12 @@ use super::guard::Guard;
 
 /// Block lengths in seconds, and how far the prior leans to little noise: lasting differences between groups are rare
 /// where viewers are hashed, differences of a minute are not.
-const BLOCKS: [(f64, f64); 3] = [(60.0, 0.1), (300.0, 0.3), (1800.0, 0.6)];
+const BLOCKS: [(f64, f64); 3] = [(60.0, 0.0), (300.0, 0.4), (1800.0, 0.6)];
 /// Assumed noise shrinks with the length of a block by this much.
 const CALMER: [f64; 3] = [1.0, 4.0, 16.0];
 
 /// Evidence at which the canary is rolled back.
-pub const ROLL_BACK: f64 = 50.0;
+pub const ROLL_BACK: f64 = 70.0;
 /// Evidence of health that each metric has to reach for go.
 pub const GO: f64 = 20.0;
 /// Evidence of harm at which go is withheld.
@@ -28,6 +28,8 @@ pub const LEAST_SLICES: usize = 4;
 const AT_WALK: f64 = 0.4;
 const AT_STAGE: f64 = 0.1;
 const AT_BLOCKS: f64 = 0.2;
+/// The longest blocks are whole stages: harm that begins within one is for the shorter ones, and its share is not held back.
+const WHOLE: f64 = 1.0 / (1.0 - AT_BLOCKS);
 
 /// The numbers of one metric in one interval.
 #[derive(Clone, Copy, Debug)]
@@ -103,11 +105,11 @@ impl Panel {
         }
         if first {
             self.began = true;
-            self.may_begin(AT_WALK, 0..3);
+            self.may_begin_anywhere(AT_WALK);
         } else if new_stage && self.began {
             let share = AT_STAGE.min(self.unspent);
             self.unspent -= share;
-            self.may_begin(share, 0..3);
+            self.may_begin_anywhere(share);
         }
         if new_stage {
             self.metrics.iter_mut().flat_map(|m| &mut m.scales).for_each(Scale::new_stage);
@@ -127,6 +129,11 @@ impl Panel {
         if self.began && i < 2 {
             self.may_begin(AT_BLOCKS * BLOCKS[i].0 / self.walk_s, i..i + 1);
         }
+    }
+
+    fn may_begin_anywhere(&mut self, share: f64) {
+        self.may_begin(share, 0..2);
+        self.may_begin(share * WHOLE, 2..3);
     }
 
     fn may_begin(&mut self, share: f64, scales: std::ops::Range<usize>) {

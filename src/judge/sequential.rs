@@ -60,7 +60,7 @@ pub struct Exhibit {
     pub guard: String,
     pub canary: Sample,
     pub baseline: Sample,
-    /// Evidence, as odds to one: for harm (needs 50), and for health (needs 20).
+    /// Evidence, as odds to one: for harm (`ROLL_BACK` rolls back), and for health (`GO` is needed).
     pub harm: f64,
     pub health: f64,
     /// How much groups of viewers differ among themselves, 0.1 being 10 %; `None` where that had to be assumed.

@@ -39,8 +39,9 @@ pub fn sections(record: &Record) -> Option<(String, Vec<Section>)> {
 }
 
 fn road(stages: &[StageDone], back: Option<WayBack>, findings: &[String]) -> Section {
-    let head = ["stage", "share#", "of requests#", "held#", "canary#", "baseline#", "verdict", "why"];
+    let head = ["stage", "share#", "seen#", "of requests#", "held#", "canary#", "baseline#", "verdict", "why"];
     let mut table = Table::new("Each stage: the share, what was seen of it, and how it was left", &head);
+    let seen = |share: Option<f64>| share.map_or("?".to_owned(), |s| Share(s).to_string());
     for stage in stages {
         let (tone, word) = match stage.verdict.as_str() {
             "go" => (Tone::Good, "✓ go"),
@@ -53,7 +54,8 @@ fn road(stages: &[StageDone], back: Option<WayBack>, findings: &[String]) -> Sec
             [
                 stage.stage.to_string(),
                 Share(stage.share).to_string(),
-                stage.measured_share.map_or("?".to_owned(), |s| Share(s).to_string()),
+                seen(stage.measured_share),
+                seen(stage.requests_share.or(stage.measured_share)),
                 clock(held),
                 grouped(stage.canary_requests as u64),
                 grouped(stage.baseline_requests as u64),

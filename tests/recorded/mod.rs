@@ -312,6 +312,7 @@ pub fn walk(looks: u32, bad: bool) -> Vec<Event> {
             share: if back { 0.0 } else { shares[stage as usize - 1] },
             read: Some(shares[stage as usize - 1]),
             seen: Some(0.1 * f64::from(stage) + 0.013),
+            viewers: Some(0.1 * f64::from(stage) + 0.001),
             held_s: if stage == 1 { t } else { t - 310.0 },
             verdict: Some(judged.verdict),
             reason: judged.reason,

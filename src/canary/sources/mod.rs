@@ -42,10 +42,14 @@ pub fn open(plan: &Plan, home: &Path, sent: Option<Arc<sent::Ledger>>) -> Result
             Ok(Box::new(prometheus::Prometheus::new(url, baseline, canary).map_err(CanaryError::World)?))
         }
         "cloudwatch" => {
-            let (baseline, canary) = (numbers.baseline.clone(), numbers.canary.clone());
-            let region = numbers.region.as_deref().unwrap_or("us-east-1");
-            let balancer = numbers.balancer.clone().unwrap_or_default();
-            let groups = cloudwatch::Groups::new(region, numbers.endpoint.as_deref(), balancer, baseline, canary);
+            let groups = cloudwatch::Groups::new(cloudwatch::Asked {
+                region: numbers.region.clone().unwrap_or_else(|| "us-east-1".to_owned()),
+                endpoint: numbers.endpoint.clone(),
+                balancer: numbers.balancer.clone().unwrap_or_default(),
+                baseline: numbers.baseline.clone(),
+                canary: numbers.canary.clone(),
+                timed: plan.guards.iter().any(|g| g.counts.is_latency()),
+            });
             Ok(Box::new(groups.map_err(CanaryError::World)?))
         }
         "command" => Ok(Box::new(command::Printed::new(numbers.print.clone()))),

@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const LATE_S: f64 = 5.0;
 /// Prometheus looks so far back for a sample of each moment; an instance that is gone longer has gone.
 const STEP_S: f64 = 15.0;
+/// A clock that lies so far behind the moment counted last was set.
+const SET_BACK_S: f64 = 60.0;
 
 #[derive(Debug)]
 pub struct Prometheus {
@@ -95,6 +97,11 @@ impl Source for Prometheus {
 
     fn take(&mut self) -> Result<Taken, String> {
         let to = (now() - LATE_S).floor();
+        if self.counted.is_some_and(|last| to < last - SET_BACK_S) {
+            self.counted = Some(to);
+            self.last.clear();
+            return Err("the clock was set back: its counters are read anew from here".to_owned());
+        }
         if self.counted.is_some_and(|last| to <= last) {
             return Err("no later moment to ask for: the clock was set back, or it is asked too often".to_owned());
         }

@@ -7,8 +7,8 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 
 use super::load::verdict_of;
+use crate::canary::order::Wish;
 use crate::canary::told::RoadStage;
-use crate::canary::walk::Wish;
 use crate::console::glyphs;
 use crate::console::keys::Action;
 use crate::console::look::Look;
@@ -190,8 +190,12 @@ fn progress(walk: &Walked) -> f64 {
 
 fn evidence(frame: &mut Frame, area: Rect, world: &World, walk: &Walked) {
     let look = &world.look;
-    let seen = walk.view.as_ref().and_then(|v| v.seen);
-    let note = seen.map_or(String::new(), |s| format!("{} of requests seen in it", Share(s)));
+    let view = walk.view.as_ref();
+    let note = match (view.and_then(|v| v.viewers), view.and_then(|v| v.seen)) {
+        (Some(viewers), Some(seen)) => format!("{} of viewers, {} of requests seen in it", Share(viewers), Share(seen)),
+        (None, Some(seen)) => format!("{} of requests seen in it", Share(seen)),
+        _ => String::new(),
+    };
     let inside = panel(frame, area, look, "side by side", &note);
     let head =
         format!("{:<9}{:>9}{:>9}  {:<8}{:>6}{:>8}{:>8}", "", "baseline", "canary", "", "ratio", "harm", "health");

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::canary::simulate::{self, Outcome, Target, Way};
+use crate::canary::night::Way;
+use crate::canary::simulate::{self, Outcome, Target};
 use crate::run::error::RunError;
 use crate::run::event::Event;
 use crate::run::job::{Desk, Job};
@@ -86,17 +87,26 @@ impl Job for Simulate {
 
 fn lines(outcomes: &[Outcome]) -> Vec<String> {
     let minutes = |s: Option<f64>| s.map_or("-".to_owned(), |s| format!("{:.1} min", s / 60.0));
-    let [back, go, after, target] = ["rolled back", "go in 30'", "go after", "target"];
-    let mut lines = vec![format!("{:58} {back:>11} {go:>9} {after:>9}  {target}", "healthy walks")];
+    let [back, go, after, recipe, target] = ["rolled back", "go in 30'", "go after", "recipe's", "target"];
+    let mut lines = vec![format!("{:58} {back:>11} {go:>9} {after:>9} {recipe:>9}  {target}", "healthy walks")];
     for o in outcomes.iter().filter(|o| o.healthy) {
         let (back, go) = (Share(o.share).to_string(), Share(o.go).to_string());
-        lines.push(format!("{:58} {back:>11} {go:>9} {:>9}  {}", o.kind, minutes(o.go_median_s), target_of(o)));
+        let (after, recipe) = (minutes(o.go_median_s), o.recipe);
+        lines.push(format!("{:58} {back:>11} {go:>9} {after:>9} {recipe:>9}  {}", o.kind, target_of(o)));
+        if let Some(blind) = o.blind {
+            let then = blind.then_on_s.map_or(String::new(), |s| format!("; went on {s:.0} s after the first numbers"));
+            lines.push(format!(
+                "  while nobody told it any: rolled back {}, went on {}{then}",
+                Share(blind.rolled_back),
+                Share(blind.went_on)
+            ));
+        }
     }
     let titles = ["within", "found", "after", "90 % after", "harmed", "wrong go"];
     let [within, found, after, p90, harmed, wrong] = titles;
     lines.push(String::new());
     lines.push(format!(
-        "{:42} {within:>7} {found:>7} {after:>9} {p90:>10} {harmed:>8} {wrong:>9}  {target}",
+        "{:42} {within:>7} {found:>7} {after:>9} {p90:>10} {harmed:>8} {wrong:>9}  {recipe:>17}  {target}",
         "harmed walks"
     ));
     for o in outcomes.iter().filter(|o| !o.healthy) {
@@ -104,12 +114,21 @@ fn lines(outcomes: &[Outcome]) -> Vec<String> {
         let harmed = o.harmed.map_or("-".to_owned(), |h| format!("{h:.0}"));
         let within = format!("{:.0}'", o.horizon_s / 60.0);
         lines.push(format!(
-            "{:42} {within:>7} {found:>7} {:>9} {:>10} {harmed:>8} {wrong:>9}  {}",
+            "{:42} {within:>7} {found:>7} {:>9} {:>10} {harmed:>8} {wrong:>9}  {:>17}  {}",
             o.kind,
             minutes(o.median_s),
             minutes(o.p90_s),
+            o.recipe,
             target_of(o)
         ));
+    }
+    if outcomes.iter().any(|o| !o.recipe.is_empty()) {
+        lines.push(String::new());
+        lines.push(
+            "recipe's: what the recipe that this judge began from was measured at by its own simulation, one canary of 10 % \
+             in all stages (--flat), cold; w: after 10 minutes of warm-up (--warm-up 10m)"
+                .to_owned(),
+        );
     }
     lines
 }

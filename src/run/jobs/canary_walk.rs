@@ -6,10 +6,10 @@ use serde_json::json;
 
 use crate::canary::drive::{self, Drive, Told};
 use crate::canary::error::CanaryError;
+use crate::canary::order::{Ending, Wish};
 use crate::canary::plan::Plan;
 use crate::canary::record::{Meeting, Past, PastStep, Place, Record, now};
 use crate::canary::told::Outcome;
-use crate::canary::walk::{Ending, Wish};
 use crate::canary::{drivers, sources};
 use crate::journal;
 use crate::judge::verdict::Verdict;

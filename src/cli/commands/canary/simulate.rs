@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::canary::simulate::Way;
+use crate::canary::night::Way;
 use crate::cli::exit::Exit;
 use crate::cli::session::Session;
 use crate::run::error::RunError;
