@@ -219,7 +219,7 @@ fn summary(plan: &Plan, title: &str, place: &Place, outcome: &Outcome) -> Summar
 }
 
 fn stage_line(stage: &crate::canary::told::StageDone) -> String {
-    let seen = stage.measured_share.map_or("no requests seen".to_owned(), |s| format!("{} of requests", Share(s)));
+    let seen = stage.measured_share.map_or("nobody seen".to_owned(), |s| format!("{} seen", Share(s)));
     let held = clock(std::time::Duration::from_secs_f64(stage.held_s.max(0.0)));
     format!("stage {}  {}  held {held}  {seen}  {}: {}", stage.stage, Share(stage.share), stage.verdict, stage.reason)
 }
