@@ -4,14 +4,12 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::stop::Stop;
-
 /// The most that is read of what a program prints.
 const MOST_BYTES: u64 = 1 << 20;
 
 /// Runs a program, or kills it when it takes too long; returns what it printed.
 pub fn run(words: &[String], environment: &[(&str, String)], longest: Duration) -> Result<String, String> {
-    run_until(words, environment, longest, None)
+    run_until(words, environment, longest, &|| false)
 }
 
 /// Runs a program likewise, and kills it too when somebody asks to stop.
@@ -19,7 +17,7 @@ pub fn run_until(
     words: &[String],
     environment: &[(&str, String)],
     longest: Duration,
-    stop: Option<&Stop>,
+    stop: &dyn Fn() -> bool,
 ) -> Result<String, String> {
     let (program, arguments) = words.split_first().ok_or_else(|| "is empty".to_owned())?;
     let mut process = Command::new(program);
@@ -47,7 +45,7 @@ pub fn run_until(
                 let _ = child.wait();
                 return Err(format!("gave no answer within {} s", longest.as_secs()));
             }
-            Ok(None) if stop.is_some_and(Stop::requested) => {
+            Ok(None) if stop() => {
                 let _ = child.kill();
                 let _ = child.wait();
                 return Err("was given up".to_owned());

@@ -452,7 +452,7 @@ fn a_plan_that_cannot_be_meant_is_refused_with_its_reason() {
     let desk = Desk::new();
     let plan = fs::read_to_string(desk.path("plan.toml")).expect("there");
     for (from, to, why) in [
-        ("share='30%'", "share='5%'", "the share goes from 10.0 % to 5.0 %; shares have to rise"),
+        ("share='30%'", "share='5%'", "the share goes from 10.0 % to 5.00 %; shares have to rise"),
         ("share='30%'", "share='10%'", "shares have to rise"),
         ("share='10%'", "share='0%'", "a share of nobody is no stage"),
         ("share='30%'", "share='130%'", "130%"),

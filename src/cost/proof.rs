@@ -134,7 +134,9 @@ impl Proving {
         let (done, result) = mpsc::channel();
         let stop = Stop::default();
         let given_up = stop.clone();
-        std::thread::spawn(move || done.send(program::run_until(&words, &environment, longest, Some(&given_up))));
+        std::thread::spawn(move || {
+            done.send(program::run_until(&words, &environment, longest, &|| given_up.requested()))
+        });
         Ok(Self { order, rate, how, result, stop })
     }
 

@@ -192,8 +192,8 @@ fn evidence(frame: &mut Frame, area: Rect, world: &World, walk: &Walked) {
     let look = &world.look;
     let view = walk.view.as_ref();
     let note = match (view.and_then(|v| v.viewers), view.and_then(|v| v.seen)) {
-        (Some(viewers), Some(seen)) => format!("{} of viewers, {} of requests seen in it", Share(viewers), Share(seen)),
-        (None, Some(seen)) => format!("{} of requests seen in it", Share(seen)),
+        (Some(viewers), Some(seen)) => format!("seen: {} of viewers, {} of requests", Share(viewers), Share(seen)),
+        (None, Some(seen)) => format!("seen: {} of requests", Share(seen)),
         _ => String::new(),
     };
     let inside = panel(frame, area, look, "side by side", &note);

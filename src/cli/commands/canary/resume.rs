@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::canary::order::Wish;
 use crate::canary::record::{Past, PastStep, Place};
-use crate::canary::walk::Wish;
 use crate::cli::commands::console::show;
 use crate::cli::exit::Exit;
 use crate::cli::session::Session;
