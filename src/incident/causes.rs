@@ -166,8 +166,10 @@ pub fn capacity_cut(scene: &Scene) -> Option<Suspect> {
     Some(suspect("capacity-cut", 90, Spell { began: at, ended: None }, because))
 }
 
-/// Throttles cease so soon after the capacity came back.
-const SETTLED_S: f64 = 60.0;
+/// How soon throttles cease after the capacity came back: who tells both at once tells it at once, minutes tell it late.
+fn settled_s(part: Signal) -> f64 {
+    if part == Signal::TableThrottled { 60.0 } else { 6.0 }
+}
 
 /// Who tells of throttled reads: the API of its own, the table of everybody's.
 const THROTTLES: [(Signal, Signal); 2] =
@@ -203,7 +205,7 @@ pub fn store_throttled(scene: &Scene) -> Option<Suspect> {
     // Throttles under a capacity that was cut are the cut's: not those that began after it came back, or outlast it.
     let heard = spell.ended.or(series.newest_of(part)).unwrap_or(scene.now);
     let its = |cut: Spell| {
-        cut.began <= heard && cut.ended.is_none_or(|back| spell.began <= back && heard <= back + SETTLED_S)
+        cut.began <= heard && cut.ended.is_none_or(|back| spell.began <= back && heard <= back + settled_s(part))
     };
     if capacity_cut(scene).is_some_and(|c| its(c.spell)) {
         return None;
