@@ -290,6 +290,153 @@ fn named_filters_of_the_personalize_wire_take_parameters() {
     assert!(refused.status.code() == Some(2) && said.contains("did you mean CHANNEL?"), "{said}");
 }
 
+/// A connection that is kept, and asked again and again.
+struct Line(BufReader<TcpStream>);
+
+impl Line {
+    fn ask(&mut self, path: &str, token: &str) -> (u16, String) {
+        let text = format!("GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\r\n");
+        self.0.get_mut().write_all(text.as_bytes()).expect("sent");
+        let (mut head, mut line) = (String::new(), String::new());
+        while line != "\r\n" {
+            head += &line;
+            line.clear();
+            assert!(self.0.read_line(&mut line).expect("a head") > 0, "the connection ended: {head}");
+        }
+        let length = head.to_lowercase().split_once("content-length: ").expect("a length").1.to_owned();
+        let length: usize = length.split("\r\n").next().and_then(|l| l.parse().ok()).expect("a number");
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).expect("a body");
+        (head[9..12].parse().expect("a status"), String::from_utf8(body).expect("text"))
+    }
+}
+
+#[test]
+fn no_answer_mixes_two_models_while_they_are_switched_under_load() {
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+    let dir = tempfile::tempdir().expect("a folder");
+    let home = dir.path();
+    // Two models that have not one programme in common, one catalogue that has all of them.
+    let mut models = Vec::new();
+    for taste in ["a", "b"] {
+        let mut rows = "USER_ID,ITEM_ID,TIMESTAMP,EVENT_VALUE\n".to_owned();
+        for viewer in 0..30 {
+            for programme in 0..5 {
+                rows += &format!("u{viewer},{taste}{},{},1.0\n", (viewer + programme) % 12, 1_700_000_000 + programme);
+            }
+        }
+        std::fs::write(home.join("interactions.csv"), rows).expect("written");
+        let items: String = ["a", "b"].iter().flat_map(|t| (0..12).map(move |p| format!("{t}{p},{t}\n"))).collect();
+        std::fs::write(home.join("items.csv"), format!("ITEM_ID,CHANNEL\n{items}")).expect("written");
+        train_and_publish(home, taste);
+        models.push(std::fs::read_to_string(home.join("store/current")).expect("a pointer"));
+    }
+    let api = Api::start(home, &["--store", "embedded:store", "--items", "items.csv", "--threads", "2"]);
+    let token = done(home, &["token"]);
+    let (over, answers) = (AtomicBool::new(false), AtomicU64::new(0));
+    // What each model's answers begin with, as the first answer of it says.
+    let known: std::sync::Mutex<std::collections::HashMap<String, String>> = std::sync::Mutex::default();
+    std::thread::scope(|scope| {
+        for asker in 0..4 {
+            let (api, token, over, answers, known) = (&api, &token, &over, &answers, &known);
+            scope.spawn(move || {
+                let mut line = Line(BufReader::new(TcpStream::connect(&api.address).expect("connects")));
+                for turn in 0.. {
+                    if over.load(Relaxed) {
+                        break;
+                    }
+                    let viewer = if turn % 5 == 0 { "nobody".to_owned() } else { format!("u{}", (asker + turn) % 30) };
+                    let path = format!("/v1/recommendations/{viewer}?limit=6");
+                    let path = if turn % 7 == 0 { "/v1/popular?limit=6".to_owned() } else { path };
+                    let (status, body) = line.ask(&path, token);
+                    assert_eq!(status, 200, "{body}");
+                    let answer: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+                    assert_eq!(answer["degraded"], false, "{body}");
+                    let items = answer["items"].as_array().expect("items");
+                    let tastes: Vec<&str> = items.iter().map(|i| &i["itemId"].as_str().expect("an id")[..1]).collect();
+                    assert!(!tastes.is_empty() && tastes.iter().all(|t| *t == tastes[0]), "two models: {body}");
+                    let model = answer["model"].as_str().expect("a model").to_owned();
+                    let mut known = known.lock().expect("held");
+                    assert_eq!(known.entry(model).or_insert_with(|| tastes[0].to_owned()), tastes[0], "{body}");
+                    answers.fetch_add(1, Relaxed);
+                }
+            });
+        }
+        let mut watch = Line(BufReader::new(TcpStream::connect(&api.address).expect("connects")));
+        for turn in 0..12 {
+            std::fs::write(home.join("store/next"), &models[turn % 2]).expect("written");
+            std::fs::rename(home.join("store/next"), home.join("store/current")).expect("moved");
+            let wanted = format!("\"itemId\":\"{}", ["a", "b"][turn % 2]);
+            let began = std::time::Instant::now();
+            while !watch.ask("/v1/popular?limit=1", &token).1.contains(&wanted) {
+                assert!(began.elapsed() < std::time::Duration::from_secs(20), "the switch {turn} was not taken up");
+                std::thread::sleep(std::time::Duration::from_millis(2));
+            }
+        }
+        over.store(true, Relaxed);
+    });
+    assert!(known.into_inner().expect("free").len() == 2 && answers.into_inner() > 100);
+}
+
+#[test]
+fn who_comes_when_the_process_is_behind_is_told_to_come_back() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let home = dir.path();
+    write_data(home, "a");
+    train_and_publish(home, "model");
+    let api = Api::start(home, &["--store", "embedded:store", "--items", "items.csv", "--threads", "1"]);
+    let token = done(home, &["token"]);
+    // Each connection brings many requests at once, each with a filter that nobody asked for before; all come together.
+    let began = std::time::Instant::now();
+    let mut shed = None;
+    for round in 0..20 {
+        let mut lines: Vec<TcpStream> = (0..300).map(|_| TcpStream::connect(&api.address).expect("connects")).collect();
+        for (at, line) in lines.iter_mut().enumerate() {
+            let one = |n: usize| {
+                let filter = format!("channel=-x{round}x{at}x{n}{}", ",-y".repeat(40));
+                format!(
+                    "GET /v1/recommendations/me?{filter} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\r\n"
+                )
+            };
+            let _ = line.write_all((0..60).map(one).collect::<String>().as_bytes());
+        }
+        for line in &mut lines {
+            let _ = line.set_read_timeout(Some(std::time::Duration::from_millis(500)));
+            let mut heap = vec![0; 1 << 20];
+            let mut held = 0;
+            while let Ok(read @ 1..) = line.read(&mut heap[held..]) {
+                held += read;
+                let text = String::from_utf8_lossy(&heap[..held]);
+                if let Some((_, answer)) = text.split_once("HTTP/1.1 503") {
+                    shed.get_or_insert_with(|| answer.chars().take(400).collect::<String>());
+                }
+                if shed.is_some() || text.matches("HTTP/1.1 ").count() >= 60 {
+                    break;
+                }
+            }
+            if shed.is_some() {
+                break;
+            }
+        }
+        if shed.is_some() || began.elapsed() > std::time::Duration::from_secs(25) {
+            break;
+        }
+    }
+    let Some(shed) = shed else {
+        eprintln!("cannot tell: this machine was never behind");
+        return;
+    };
+    assert!(shed.to_lowercase().contains("retry-after: 1") && shed.contains("overloaded"), "{shed}");
+    // It comes round: the backlog goes, and everybody is served again.
+    let well = (0..400).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(25));
+        api.ask("GET", "/v1/recommendations/me?limit=1", &token, "").0 == 200
+    });
+    assert!(well, "it stays behind");
+    let page = api.ask("GET", "/metrics", &token, "").1;
+    assert!(!page.contains("\nserin_shed_total 0\n"), "counted");
+}
+
 /// A signing key, and its public half as a key set.
 fn signing_key(kid: &str) -> (jsonwebtoken::EncodingKey, String) {
     use jsonwebtoken::{Algorithm, EncodingKey, jwk::Jwk};

@@ -1,17 +1,19 @@
 //! Lists in a DynamoDB table, behind a limiter: published within the budget, resumed after a kill, served, rolled back, and a store that is slow or down.
 #![cfg(feature = "aws")]
 
+mod served;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use serin::serve::table_limit::{Front, Limits, serve};
-
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
+use served::Api;
 
 /// A DynamoDB-compatible server in this process, and the limiter before it.
 struct Server {
@@ -39,10 +41,9 @@ impl Server {
 }
 
 fn command(home: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_serin"));
-    command.current_dir(home).env("SERIN_HOME", home.join("home")).env("SERIN_JWT_SECRET", SECRET);
+    let mut command = served::command(home, arguments);
     command.env_remove("AWS_PROFILE").env("AWS_ACCESS_KEY_ID", "local").env("AWS_SECRET_ACCESS_KEY", "local");
-    command.env("AWS_REGION", "eu-west-1").args(arguments);
+    command.env("AWS_REGION", "eu-west-1");
     command
 }
 
@@ -78,58 +79,32 @@ fn publish<'a>(server: &'a Server, more: &[&'a str]) -> Vec<&'a str> {
     all
 }
 
-struct Api {
-    child: Child,
-    address: String,
-    token: String,
+/// An API process that answers from the table.
+fn start(home: &Path, url: &str, more: &[&str]) -> Api {
+    let store = ["serve", "--listen", "127.0.0.1:0", "--items", "items.csv", "--store", "dynamodb:lists"];
+    Api::run(home, command(home, &[&store[..], &["--endpoint-url", url], more].concat()))
 }
 
-impl Api {
-    fn start(home: &Path, url: &str, more: &[&str]) -> Self {
-        let store = ["serve", "--listen", "127.0.0.1:0", "--items", "items.csv", "--store", "dynamodb:lists"];
-        let all = [&store[..], &["--endpoint-url", url], more].concat();
-        let mut child = command(home, &all).stderr(Stdio::piped()).spawn().expect("starts");
-        let mut line = String::new();
-        BufReader::new(child.stderr.take().expect("piped")).read_line(&mut line).expect("a line");
-        let address = line.strip_prefix("ready: http://").and_then(|l| l.split(' ').next());
-        let address = address.unwrap_or_else(|| panic!("not ready: {line}")).to_owned();
-        let token = String::from_utf8(serin(home, &["token"]).stdout).expect("text").trim().to_owned();
-        Self { child, address, token }
-    }
+fn ask(api: &Api, viewer: &str) -> Value {
+    api.get(&format!("/v1/recommendations/{viewer}?limit=2"))
+}
 
-    fn get(&self, path: &str) -> (u16, Value) {
-        let mut stream = TcpStream::connect(&self.address).expect("connects");
-        let (address, token) = (&self.address, &self.token);
-        let head = format!(
-            "GET {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n"
-        );
-        stream.write_all(head.as_bytes()).expect("sent");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("answered");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
-        (head[9..12].parse().expect("a status"), serde_json::from_str(body).unwrap_or_else(|_| body.into()))
-    }
+fn metrics(api: &Api) -> String {
+    api.ask("GET", "/metrics", "").1
+}
 
-    fn ask(&self, viewer: &str) -> Value {
-        let (status, body) = self.get(&format!("/v1/recommendations/{viewer}?limit=2"));
-        assert_eq!(status, 200, "{body}");
-        body
-    }
-
-    fn becomes(&self, what: &str, wished: impl Fn(&Value) -> bool) {
-        let began = Instant::now();
-        while !wished(&self.ask("u0")) {
-            assert!(began.elapsed() < Duration::from_secs(20), "{what}: {}", self.ask("u0"));
-            std::thread::sleep(Duration::from_millis(50));
-        }
+fn becomes(api: &Api, what: &str, wished: impl Fn(&Value) -> bool) {
+    let began = Instant::now();
+    while !wished(&ask(api, "u0")) {
+        assert!(began.elapsed() < Duration::from_secs(20), "{what}: {}", ask(api, "u0"));
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
-impl Drop for Api {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn degraded(answer: &Value) -> bool {
+    answer["degraded"] == true
+        && answer["source"] == "popular"
+        && !answer["items"].as_array().expect("items").is_empty()
 }
 
 #[test]
@@ -148,29 +123,32 @@ fn lists_go_to_a_table_are_served_from_it_and_a_roll_back_is_one_pointer() {
     );
     assert!(home.join("objects/gen-00000001/lists.serin").is_file() && home.join("objects/current.json").is_file());
 
-    let api = Api::start(home, &server.url, &[]);
-    let before = api.ask("u0");
+    let api = start(home, &server.url, &[]);
+    let before = ask(&api, "u0");
     assert_eq!((&before["source"], &before["degraded"]), (&"list".into(), &false.into()), "{before}");
     assert!(before["items"][0]["itemId"].as_str().is_some_and(|i| i.starts_with('a')), "{before}");
-    assert_eq!(api.ask("nobody")["source"], "popular");
-    let (_, similar) = api.get("/v1/similar/a0?limit=2");
+    assert_eq!(ask(&api, "nobody")["source"], "popular");
+    let similar = api.get("/v1/similar/a0?limit=2");
     assert_eq!(similar["source"], "list", "{similar}");
     let reads = server.front.limits().total.read_units;
-    api.ask("u0");
+    ask(&api, "u0");
     assert!(server.front.limits().total.read_units - reads < 0.5 + 2.0, "a list that was read is remembered");
-    assert!(api.get("/metrics").1.as_str().is_some_and(|m| m.contains("serin_store_cache_hits_total 1")), "one hit");
+    assert!(metrics(&api).contains("serin_store_cache_hits_total 1"), "one hit");
 
     // Another model: its lists are taken up, then rolled back.
     std::fs::rename(home.join("interactions.csv"), home.join("old.csv")).expect("moved");
     let turned = std::fs::read_to_string(home.join("old.csv")).expect("read").replace("u0,a", "u0,b");
     std::fs::write(home.join("interactions.csv"), turned).expect("written");
     done(home, &["train", "--interactions", "interactions.csv", "--out", "model", "--rank", "4", "--seed", "7"]);
-    let second = done(home, &publish(&server, &[]));
+    let second = done(home, &publish(&server, &["--count"]));
     assert_eq!(second["generation"], "generation 2", "{second}");
-    api.becomes("the switch", |a| a["model"] != before["model"]);
+    // Forty viewers and sixteen programmes, beside those of the generation before.
+    assert_eq!(second["table"]["counted"], 56, "{second}");
+    assert!(second["table"]["count_read_units"].as_f64() > Some(0.0), "{second}");
+    becomes(&api, "the switch", |a| a["model"] != before["model"]);
     let back = ["publish", "--rollback", "--store", "dynamodb:lists", "--endpoint-url", &server.url];
     assert_eq!(done(home, &back)["to"], "generation 1");
-    api.becomes("the roll back", |a| *a == before);
+    becomes(&api, "the roll back", |a| *a == before);
     let none = serin(home, &back);
     assert!(String::from_utf8_lossy(&none.stderr).contains("no generation before 1"));
     assert_eq!(done(home, &publish(&server, &[]))["generation"], "generation 3", "a number is never used twice");
@@ -203,9 +181,9 @@ fn the_budget_is_filled_and_never_exceeded_and_what_is_not_taken_comes_again() {
     assert_eq!(greedy["lists"], 1500, "{greedy}");
     assert!(greedy["table"]["came_again"].as_u64() > Some(0), "{greedy}");
     assert!(server.front.limits().total.throttled_requests > 0);
-    let api = Api::start(home, &server.url, &[]);
+    let api = start(home, &server.url, &[]);
     for viewer in [0, 1, 777, 1499] {
-        let answer = api.ask(&format!("u{viewer}"));
+        let answer = ask(&api, &format!("u{viewer}"));
         assert_eq!(answer["source"], "list", "{answer}");
     }
 }
@@ -234,9 +212,9 @@ fn a_publish_that_was_killed_is_gone_on_with_and_serves_nothing_until_it_is_whol
     assert_eq!((&told["lists"], &told["generation"]), (&1200.into(), &"generation 1".into()), "{told}");
     let second = server.front.limits().total.write_units - written;
     assert!(second <= 1216.0 - resumed + 40.0, "what was written is not written again: {second}");
-    let api = Api::start(home, &server.url, &[]);
+    let api = start(home, &server.url, &[]);
     for viewer in (0..1200).step_by(97) {
-        assert_eq!(api.ask(&format!("u{viewer}"))["source"], "list");
+        assert_eq!(ask(&api, &format!("u{viewer}"))["source"], "list");
     }
 }
 
@@ -254,29 +232,21 @@ fn a_store_that_throttles_or_is_down_gives_the_popular_list_marked_and_at_once()
     let gate =
         narrow.runtime.spawn(serve(([127, 0, 0, 1], 0).into(), front, move |at| told.send(at).expect("awaited")));
     let url = format!("http://{}", address.recv().expect("an address"));
-    let api = Api::start(home, &url, &["--store-deadline", "500ms", "--remember", "0"]);
-    let degraded = |a: &Value| {
-        a["degraded"] == true && a["source"] == "popular" && !a["items"].as_array().expect("items").is_empty()
-    };
-    api.becomes("throttled", degraded);
-    assert!(api.get("/metrics").1.as_str().is_some_and(|m| !m.contains("result=\"throttled\"} 0")), "counted");
+    let api = start(home, &url, &["--store-deadline", "500ms", "--remember", "0"]);
+    becomes(&api, "throttled", degraded);
+    assert!(!metrics(&api).contains("result=\"throttled\"} 0"), "counted");
     // The store is gone: new connections are refused, and those that are open end.
     gate.abort();
     drop(narrow);
-    api.becomes("down", degraded);
+    becomes(&api, "down", degraded);
     for _ in 0..40 {
-        assert!(degraded(&api.ask("u0")));
+        assert!(degraded(&ask(&api, "u0")));
     }
     let asked = Instant::now();
-    assert!(degraded(&api.ask("u1")));
+    assert!(degraded(&ask(&api, "u1")));
     assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
-    let page = api.get("/metrics").1;
-    assert!(
-        page.as_str().is_some_and(|m| !m.contains("result=\"left-alone\"} 0")),
-        "a store that is down is left alone"
-    );
-    let (status, ready) = api.get("/health/ready");
-    assert_eq!((status, &ready["store"]), (200, &"down".into()), "it can still answer: {ready}");
+    assert!(!metrics(&api).contains("result=\"left-alone\"} 0"), "a store that is down is left alone");
+    assert_eq!(api.get("/health/ready")["store"], "down", "it can still answer");
 }
 
 #[test]
@@ -294,7 +264,7 @@ fn the_limiter_stands_before_any_local_server_and_tells_what_it_did() {
     let store = ["publish", "--model", "model", "--items", "items.csv", "--store", "dynamodb:lists", "--create-table"];
     let told = done(home, &[&store[..], &["--endpoint-url", &url]].concat());
     assert_eq!(told["table"]["budget_units"], 50.0, "the table has the limiter's capacity: {told}");
-    let (_, page) = limiter.get("/limits");
+    let page = limiter.get("/limits");
     let written = page["write"]["units"].as_f64().expect("a number");
     assert!(written >= 56.0 && page["billed"]["on_demand"]["write_request_units"].as_f64() >= Some(written), "{page}");
     assert_eq!(page["write"]["throttled"], 0, "who keeps to the capacity meets no throttle: {page}");
@@ -314,25 +284,36 @@ fn the_limiter_stands_before_any_local_server_and_tells_what_it_did() {
     assert!((sum - written).abs() < 1e-6, "{told}");
 }
 
-/// Stands between two sides and passes bytes on, until it stalls: connections stay open and nothing comes any more.
-fn between(to: String) -> (String, Arc<std::sync::atomic::AtomicBool>) {
-    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+/// Trouble between two sides.
+#[derive(Default)]
+struct Between {
+    /// Connections stay open and nothing comes any more.
+    stalls: AtomicBool,
+    /// New connections end at once.
+    refuses: AtomicBool,
+}
+
+/// Stands between two sides and passes bytes on, as far as its trouble lets it.
+fn between(to: String) -> (String, Arc<Between>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
-    let stalls = Arc::new(AtomicBool::new(false));
-    let shared = Arc::clone(&stalls);
+    let trouble = Arc::new(Between::default());
+    let shared = Arc::clone(&trouble);
     std::thread::spawn(move || {
         for near in listener.incoming().flatten() {
+            if shared.refuses.load(Relaxed) {
+                continue;
+            }
             let Ok(far) = TcpStream::connect(&to) else { continue };
             for (mut from, mut into) in [(near.try_clone(), far.try_clone()), (far.try_clone(), near.try_clone())]
                 .into_iter()
                 .filter_map(|(from, into)| Some((from.ok()?, into.ok()?)))
             {
-                let stalls = Arc::clone(&shared);
+                let trouble = Arc::clone(&shared);
                 std::thread::spawn(move || {
                     let mut bytes = [0; 16 * 1024];
                     while let Ok(read @ 1..) = from.read(&mut bytes) {
-                        while stalls.load(Relaxed) {
+                        while trouble.stalls.load(Relaxed) {
                             std::thread::sleep(Duration::from_millis(5));
                         }
                         if into.write_all(&bytes[..read]).is_err() {
@@ -344,28 +325,27 @@ fn between(to: String) -> (String, Arc<std::sync::atomic::AtomicBool>) {
             }
         }
     });
-    (url, stalls)
+    (url, trouble)
 }
 
 #[test]
 fn a_store_that_stalls_holds_no_request_beyond_its_deadline_and_is_used_again_when_it_is_well() {
-    use std::sync::atomic::Ordering::Relaxed;
     let dir = tempfile::tempdir().expect("a folder");
     let home = dir.path();
     train(home, 40);
     let server = Server::start(10_000.0, 10_000.0, 300.0);
     done(home, &publish(&server, &[]));
-    let (url, stalls) = between(server.url.trim_start_matches("http://").to_owned());
-    let api = Api::start(home, &url, &["--store-deadline", "1s", "--remember", "0"]);
-    api.becomes("well", |a| a["source"] == "list" && a["degraded"] == false);
-    stalls.store(true, Relaxed);
+    let (url, trouble) = between(server.url.trim_start_matches("http://").to_owned());
+    let api = start(home, &url, &["--store-deadline", "1s", "--remember", "0"]);
+    becomes(&api, "well", |a| a["source"] == "list" && a["degraded"] == false);
+    trouble.stalls.store(true, Relaxed);
     // Thirty at once: each waits for the deadline, not for the ones before it.
     let asked = Instant::now();
     std::thread::scope(|scope| {
         for i in 0..30 {
             let api = &api;
             scope.spawn(move || {
-                let answer = api.ask(&format!("u{i}"));
+                let answer = ask(api, &format!("u{i}"));
                 assert!(answer["degraded"] == true && answer["source"] == "popular", "{answer}");
             });
         }
@@ -374,9 +354,41 @@ fn a_store_that_stalls_holds_no_request_beyond_its_deadline_and_is_used_again_wh
     // By now the store is left alone: nobody waits for it.
     let asked = Instant::now();
     for _ in 0..20 {
-        assert_eq!(api.ask("u0")["degraded"], true);
+        assert_eq!(ask(&api, "u0")["degraded"], true);
     }
     assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
-    stalls.store(false, Relaxed);
-    api.becomes("well again", |a| a["source"] == "list" && a["degraded"] == false);
+    trouble.stalls.store(false, Relaxed);
+    becomes(&api, "well again", |a| a["source"] == "list" && a["degraded"] == false);
+}
+
+#[test]
+fn a_process_starts_while_its_store_is_down_answers_what_everybody_gets_and_recovers() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let home = dir.path();
+    train(home, 40);
+    let server = Server::start(10_000.0, 10_000.0, 300.0);
+    done(home, &publish(&server, &[]));
+    let (url, trouble) = between(server.url.trim_start_matches("http://").to_owned());
+    trouble.refuses.store(true, Relaxed);
+    // Nothing was ever read of the store: the catalogue is all there is.
+    let api = start(home, &url, &[]);
+    assert!(degraded(&ask(&api, "u0")) && degraded(&api.get("/v1/popular")), "{}", ask(&api, "u0"));
+    assert_eq!(api.get("/health/ready")["store"], "down");
+    assert!(!metrics(&api).contains("result=\"left-alone\"} 0"), "counted");
+    trouble.refuses.store(false, Relaxed);
+    becomes(&api, "the store is back", |a| a["source"] == "list" && a["degraded"] == false);
+    assert_eq!(api.get("/health/ready")["store"], "up");
+    let popular = api.get("/v1/popular");
+    assert_eq!(popular["degraded"], false);
+    // From now on what everybody gets is known also to a start without the store.
+    drop(api);
+    trouble.refuses.store(true, Relaxed);
+    let again = start(home, &url, &[]);
+    let (kept, model) = (again.get("/v1/popular"), &popular["model"]);
+    assert_eq!((&kept["items"], &kept["model"], &kept["degraded"]), (&popular["items"], model, &true.into()));
+    // With a model at hand nobody has to do with what everybody gets.
+    drop(again);
+    let live = start(home, &url, &["--model", "model"]);
+    let own = ask(&live, "u0");
+    assert_eq!((&own["source"], &own["degraded"]), (&"live".into(), &true.into()), "{own}");
 }

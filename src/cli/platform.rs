@@ -157,13 +157,13 @@ impl Setting {
         let gate = gate.with_platform(self.platform).with_leeway(self.leeway.as_secs() as i64);
         let keys = Keys::parse(&self.access_keys).map_err(|e| RunError::misuse(format!("SERIN_ACCESS_KEYS: {e}")))?;
         let sources = self.sources;
-        let world = sources.open()?;
         let live = self.live;
+        let world = sources.begin(&live)?;
         let recent = Recent::open(live.clone(), world.knows_until(), jiff::Timestamp::now().as_second());
         let recent = recent.map_err(|e| {
             RunError::misuse(format!("{}: {e}", live.display())).hint("choose a folder with --live DIR")
         })?;
-        let exposures = Exposures::open(live).map_err(RunError::cannot_tell)?;
+        let exposures = Exposures::open(live.clone()).map_err(RunError::cannot_tell)?;
         let api = Arc::new(Api {
             gate: ArcSwap::from_pointee(gate),
             world: ArcSwap::from_pointee(world),
@@ -184,7 +184,7 @@ impl Setting {
             trouble::suffer(path, sources.clone(), Arc::clone(&api), session.stop.clone())
                 .map_err(RunError::cannot_tell)?;
         }
-        keep_fresh(sources, Arc::clone(&api), session.stop.clone()).map_err(RunError::cannot_tell)?;
+        keep_fresh(sources, live, Arc::clone(&api), session.stop.clone()).map_err(RunError::cannot_tell)?;
         if let Some(at) = keys_at {
             jwks::keep_fresh(at, Arc::clone(&api), session.stop.clone()).map_err(RunError::cannot_tell)?;
         }

@@ -29,6 +29,7 @@ pub mod names;
 pub mod recommend;
 pub mod rows;
 pub mod score;
+pub mod shortlist;
 pub mod synth;
 pub mod tiles;
 pub mod training;

@@ -1,6 +1,7 @@
 //! One viewer's answer: their list, or the popular one, through the filter, as JSON text.
 
 use std::io::Write as _;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use super::live::{Live, Room};
@@ -73,7 +74,13 @@ fn read<'b>(
     fetched: Option<&'b Fetched>,
     scratch: &'b mut Vec<u8>,
 ) -> Found<'b> {
-    let Some(shelf) = &world.shelf else { return Found::Nobody };
+    let Some(shelf) = &world.shelf else {
+        if world.awaits_lists {
+            meter.store_left_alone.fetch_add(1, Relaxed);
+            return Found::Failed;
+        }
+        return Found::Nobody;
+    };
     let generation = match &shelf.held {
         Held::Here(generation) => generation,
         Held::There(_) => {

@@ -433,7 +433,7 @@ impl Worker {
         let wish = self.memory.borrow_mut().wish(world, query)?;
         let mut body = Vec::with_capacity(2048);
         body.extend_from_slice(b"{\"items\":[");
-        let answer = answer::popular(world, &wish, &Room::default(), false, &mut body);
+        let answer = answer::popular(world, &wish, &Room::default(), world.awaits_lists, &mut body);
         Ok(self.finish(world, &answer, body))
     }
 
@@ -517,7 +517,7 @@ impl Worker {
                     "lists": world.lists_held(),
                     "generation": world.generation_number(),
                     // A store that is down is no reason to take the process out: it answers what everybody gets.
-                    "store": if world.distant().is_some_and(Distant::is_left_alone) { "down" } else { "up" },
+                    "store": if world.awaits_lists || world.distant().is_some_and(Distant::is_left_alone) { "down" } else { "up" },
                     "refreshes_failed": self.api.meter.refreshes_failed.load(Relaxed),
                 });
                 Some(by_us(json(state.to_string().into_bytes())))

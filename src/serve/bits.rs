@@ -1,6 +1,6 @@
 //! A set of programmes as bits: one word holds 64 of them, so that a filter is a few hundred ands.
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bits {
     words: Vec<u64>,
     len: usize,
@@ -15,6 +15,31 @@ impl Bits {
         let mut bits = Self { words: vec![u64::MAX; len.div_ceil(64)], len };
         bits.trim();
         bits
+    }
+
+    /// One bit for each answer.
+    pub fn of(answers: impl ExactSizeIterator<Item = bool>) -> Self {
+        let mut bits = Self::none(answers.len());
+        answers.enumerate().filter(|(_, yes)| *yes).for_each(|(at, _)| bits.set(at));
+        bits
+    }
+
+    /// Makes room for at least so many.
+    pub fn hold(&mut self, len: usize) {
+        if self.len < len {
+            self.words.resize(len.div_ceil(64), 0);
+            self.len = len;
+        }
+    }
+
+    pub fn clear(&mut self, at: usize) {
+        self.words[at / 64] &= !(1 << (at % 64));
+    }
+
+    /// Returns sixty-four of them.
+    #[inline]
+    pub fn word(&self, at: usize) -> u64 {
+        self.words.get(at).copied().unwrap_or(0)
     }
 
     pub fn set(&mut self, at: usize) {

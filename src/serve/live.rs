@@ -1,16 +1,18 @@
 //! A viewer's own scores of now: their factors against every programme that the filter lets through, before the best are taken.
 
+use std::rc::Rc;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use super::bits::Bits;
 use super::catalogue::Catalogue;
 use super::recent::Past;
 use super::wish::Wish;
 use super::world::GONE;
 use crate::model::files::Model;
-use crate::model::kernel::BLOCK;
+use crate::model::kernels::bytes;
 use crate::model::recommend::{FoldIn, directions};
-use crate::model::score::highest;
-use crate::model::tiles::Tiles;
+use crate::model::shortlist::Shortlist;
 
 /// A model, and what its programmes are in the catalogue that is held.
 pub struct Live {
@@ -19,14 +21,43 @@ pub struct Live {
     programmes: Vec<u32>,
     by_index: Vec<u32>,
     fold_in: OnceLock<FoldIn>,
+    shelf: Shelf,
     /// Programmes by direction only, for similarity; made when first asked for.
-    directions: OnceLock<(Vec<f32>, Tiles)>,
+    directions: OnceLock<(Vec<f32>, Shelf)>,
+}
+
+/// Programmes in the order in which they are scored.
+struct Shelf {
+    /// No other one has it: a wish remembers what it lets through here.
+    number: u64,
+    list: Shortlist,
+    /// Places whose programmes are in the catalogue.
+    known: Bits,
+}
+
+impl Shelf {
+    fn new(rows: &[f32], rank: usize, programmes: &[u32]) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let list = Shortlist::of(rows, rank);
+        let known = Bits::of(list.order().iter().map(|p| programmes[*p as usize] != GONE));
+        Self { number: NEXT.fetch_add(1, Relaxed), list, known }
+    }
+
+    /// Returns the places that a wish lets through, made once for each wish.
+    fn allowed(&self, wish: &Wish, programmes: &[u32]) -> Option<Rc<Bits>> {
+        let filter = wish.filter.as_ref()?;
+        Some(wish.remembered(self.number, || {
+            // What the catalogue does not hold is in no filter.
+            Bits::of(self.list.order().iter().map(|p| filter.has(programmes[*p as usize] as usize)))
+        }))
+    }
 }
 
 /// One worker's room for scoring.
 #[derive(Default)]
 pub struct Room {
-    scores: Vec<f32>,
+    /// Places that are left out this time; empty between two answers.
+    struck: Bits,
     pub best: Vec<(u32, f32)>,
     /// What the viewer watched since the lists were made, by catalogue index.
     pub watched: Vec<u32>,
@@ -40,8 +71,8 @@ impl Live {
         for (programme, index) in (0..).zip(&programmes).filter(|(_, index)| **index != GONE) {
             by_index[*index as usize] = programme;
         }
-        model.tiles();
-        Self { model, programmes, by_index, fold_in: OnceLock::new(), directions: OnceLock::new() }
+        let shelf = Shelf::new(model.programme_factors(), model.rank(), &programmes);
+        Self { model, programmes, by_index, fold_in: OnceLock::new(), shelf, directions: OnceLock::new() }
     }
 
     /// Returns the catalogue index of a programme of the model.
@@ -85,24 +116,20 @@ impl Live {
     /// Fills `room.best` with at most `most` catalogue indices, best first, from what a viewer with these factors has not
     /// seen.
     pub fn recommend(&self, viewer: &str, factors: &[f32], wish: &Wish, most: usize, room: &mut Room) {
-        self.score(self.model.tiles(), factors, &mut room.scores);
         let seen = self.model.viewer_index(viewer).map_or(&[][..], |v| self.model.seen(v));
-        seen.iter().for_each(|p| room.scores[*p as usize] = f32::NEG_INFINITY);
-        self.take_best(wish, most, room);
+        self.best(&self.shelf, self.model.programme_factors(), factors, seen, wish, most, room);
     }
 
     /// Fills `room.best` with the programmes most like one of the catalogue; `false` where the model does not know it.
     pub fn similar(&self, index: u32, wish: &Wish, room: &mut Room) -> bool {
         let Some(own) = self.number(index) else { return false };
         let rank = self.model.rank();
-        let (rows, tiles) = self.directions.get_or_init(|| {
+        let (rows, shelf) = self.directions.get_or_init(|| {
             let rows = directions(&self.model);
-            let tiles = Tiles::of(&rows, rank);
-            (rows, tiles)
+            let shelf = Shelf::new(&rows, rank, &self.programmes);
+            (rows, shelf)
         });
-        self.score(tiles, &rows[own as usize * rank..][..rank], &mut room.scores);
-        room.scores[own as usize] = f32::NEG_INFINITY;
-        self.take_best(wish, wish.limit, room);
+        self.best(shelf, rows, &rows[own as usize * rank..][..rank], &[own], wish, wish.limit, room);
         true
     }
 
@@ -110,59 +137,42 @@ impl Live {
     pub fn score_one(&self, factors: &[f32], index: u32) -> Option<f32> {
         let own = self.number(index)? as usize;
         let row = &self.model.programme_factors()[own * self.model.rank()..][..self.model.rank()];
-        Some(row.iter().zip(factors).map(|(a, b)| a * b).sum())
+        Some(bytes::best().dot(row, factors))
     }
 
     fn number(&self, index: u32) -> Option<u32> {
         self.by_index.get(index as usize).copied().filter(|p| *p != GONE)
     }
 
-    fn take_best(&self, wish: &Wish, most: usize, room: &mut Room) {
-        let Room { scores, best, watched } = room;
-        for (score, index) in scores.iter_mut().zip(&self.programmes) {
-            if *index == GONE || !wish.wants(*index) {
-                *score = f32::NEG_INFINITY;
+    /// Fills `room.best` without programmes of the model that are `seen`, and without what was watched since.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one step of two answers; a struct for it would be made and taken apart"
+    )]
+    fn best(
+        &self,
+        shelf: &Shelf,
+        rows: &[f32],
+        factors: &[f32],
+        seen: &[u32],
+        wish: &Wish,
+        most: usize,
+        room: &mut Room,
+    ) {
+        let Room { struck, best, watched } = room;
+        struck.hold(self.programmes.len());
+        let watched = watched.iter().filter_map(|index| self.number(*index));
+        let left_out = || seen.iter().copied().chain(watched.clone()).map(|p| shelf.list.place(p));
+        left_out().for_each(|place| struck.set(place));
+        match shelf.allowed(wish, &self.programmes) {
+            Some(allowed) => {
+                shelf.list.highest(rows, factors, |at| allowed.word(at) & !struck.word(at), most, best);
+            }
+            None => {
+                shelf.list.highest(rows, factors, |at| shelf.known.word(at) & !struck.word(at), most, best);
             }
         }
-        for programme in watched.iter().filter_map(|index| self.number(*index)) {
-            scores[programme as usize] = f32::NEG_INFINITY;
-        }
-        highest(scores, most, best);
-        best.retain(|(_, score)| *score > f32::NEG_INFINITY);
+        left_out().for_each(|place| struck.clear(place));
         best.iter_mut().for_each(|(programme, _)| *programme = self.programmes[*programme as usize]);
-    }
-
-    fn score(&self, tiles: &Tiles, factors: &[f32], scores: &mut Vec<f32>) {
-        scores.resize(tiles.width(), 0.0);
-        #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
-            // SAFETY: the processor has what the function is built for.
-            unsafe { wide(tiles, factors, scores) };
-            scores[tiles.programmes..].fill(f32::NEG_INFINITY);
-            return;
-        }
-        plain(tiles, factors, scores, |sum, a, b| sum + a * b);
-        scores[tiles.programmes..].fill(f32::NEG_INFINITY);
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn wide(tiles: &Tiles, factors: &[f32], scores: &mut [f32]) {
-    plain(tiles, factors, scores, |sum, a, b| a.mul_add(b, sum));
-}
-
-/// Sixteen programmes at a time, factor by factor: the compiler makes it as wide as the caller allows.
-#[inline(always)]
-fn plain(tiles: &Tiles, factors: &[f32], scores: &mut [f32], add: impl Fn(f32, f32, f32) -> f32) {
-    let blocks = tiles.floats.chunks_exact(tiles.rank * BLOCK);
-    for (block, sixteen) in blocks.zip(scores.chunks_exact_mut(BLOCK)) {
-        let mut sums = [0.0_f32; BLOCK];
-        for (row, factor) in block.chunks_exact(BLOCK).zip(factors) {
-            for (sum, value) in sums.iter_mut().zip(row) {
-                *sum = add(*sum, *factor, *value);
-            }
-        }
-        sixteen.copy_from_slice(&sums);
     }
 }

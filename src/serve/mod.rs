@@ -41,6 +41,7 @@ pub mod rules;
 pub mod secret;
 pub mod server;
 pub mod stack;
+pub mod stand_in;
 pub mod store;
 pub mod stores;
 pub mod supervisor;

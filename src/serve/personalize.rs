@@ -191,7 +191,7 @@ impl Asked {
     fn wish(&self, worker: &Worker, world: &World, limit: usize) -> Result<Rc<Wish>, Refused> {
         let none = BTreeMap::new();
         let values = self.filter_values.as_ref().unwrap_or(&none);
-        let Some(arn) = &self.filter_arn else { return Ok(Rc::new(Wish { limit, filter: None })) };
+        let Some(arn) = &self.filter_arn else { return Ok(Rc::new(Wish::new(limit, None))) };
         let expression = world.filters.get(arn).ok_or_else(|| {
             let message = format!("Filter {} does not exist.", arn.chars().take(256).collect::<String>());
             Refused(StatusCode::NOT_FOUND, "ResourceNotFoundException", message)
@@ -205,8 +205,7 @@ impl Asked {
         for field in expression.viewer_fields() {
             let _ = write!(key, "\0{}", who(field).unwrap_or_default());
         }
-        let made =
-            || expression.compile_for(&world.catalogue, values, &who).map(|bits| Wish { limit, filter: Some(bits) });
+        let made = || expression.compile_for(&world.catalogue, values, &who).map(|bits| Wish::new(limit, Some(bits)));
         worker.remembered(world, &key, made).map_err(Refused::input)
     }
 }

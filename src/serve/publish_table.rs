@@ -1,7 +1,7 @@
 //! Lists of a model to a key-value table: resumed where a killed publish stopped, read back in part, then one pointer moves.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 
@@ -28,6 +28,8 @@ pub struct Terms {
     pub budget: Option<f64>,
     /// How long the lists stay unless newer ones take their place.
     pub keep: Duration,
+    /// Whether the whole table is read to count the lists, before the pointer moves.
+    pub count: bool,
     /// Whether a missing table is made.
     pub create: bool,
     /// How long a publish that was killed bars the next one.
@@ -55,6 +57,8 @@ pub struct TableTold {
     /// Whether old generations will leave by themselves.
     pub expires: bool,
     pub sampled: usize,
+    /// Lists that were found by reading the whole table, where that was wished, and the read units it took.
+    pub counted: Option<(u64, f64)>,
 }
 
 fn runtime() -> Result<Runtime, ServeError> {
@@ -123,6 +127,8 @@ pub fn publish_to_table(
             file.finish_after(meta.clone(), |path, whole| objects.send(&name, path, &whole.meta).map(|_| ()))?;
         }
         let sampled = runtime.block_on(verify(&table, generation, &meta, &writer.sample)).map_err(failed)?;
+        let counted = terms.count.then(|| runtime.block_on(count(&table, generation, writer.placed())));
+        let counted = counted.transpose().map_err(failed)?;
         let kept = Kept {
             generation,
             model: meta.model.clone(),
@@ -132,23 +138,24 @@ pub fn publish_to_table(
         };
         let pointer = pointer.with(kept, now);
         runtime.block_on(patiently(|| table.point(&pointer, &owner))).map_err(failed)?;
-        Ok((without_consent, sampled, meta))
+        Ok((without_consent, sampled, counted, meta))
     });
     if let Some(place) = scratch {
         let _ = std::fs::remove_dir_all(place);
     }
     // How far it came stays in the table, also after an error or a stop.
     let told = writer.end(finished.is_ok());
-    let (without_consent, sampled, meta) = finished?;
+    let (without_consent, sampled, counted, meta) = finished?;
     let published = Published {
         generation: format!("generation {generation}"),
         lists: meta.lists,
         entries: meta.entries,
         bytes: told.bytes,
         removed: 0,
+        read_back: sampled,
     };
     let unknown = numbers.iter().filter(|n| n.is_none()).count();
-    Ok((Outcome { published, unknown, without_consent }, TableTold { told, budget, expires, sampled }))
+    Ok((Outcome { published, unknown, without_consent }, TableTold { told, budget, expires, sampled, counted }))
 }
 
 /// Returns a folder for the file that goes to the object store, if one is wanted.
@@ -241,6 +248,28 @@ async fn verify(table: &Table, generation: u64, meta: &Meta, sample: &Sample) ->
         }
     }
     Ok(sample.held.len())
+}
+
+/// Reads the whole table, with half of its read units at most, and counts the lists of a generation.
+async fn count(table: &Table, generation: u64, written: u64) -> Result<(u64, f64), Fault> {
+    let budget = table.read_units.map(|units| (units / 2.0).max(1.0));
+    // A second's units at once: four items of a kilobyte each.
+    let most = budget.map(|units| (units * 4.0).clamp(4.0, 4000.0) as i32);
+    let began = Instant::now();
+    let (mut lists, mut units, mut from) = (0, 0.0, None);
+    loop {
+        let part = patiently(|| table.count(generation, from.clone(), most)).await?;
+        (lists, units, from) = (lists + part.lists, units + part.units, part.next);
+        if from.is_none() {
+            break;
+        }
+        let due = budget.map_or(0.0, |budget| units / budget);
+        tokio::time::sleep(Duration::from_secs_f64(due).saturating_sub(began.elapsed())).await;
+    }
+    if lists == written {
+        return Ok((lists, units));
+    }
+    Err(Fault::Refused(format!("{written} lists were taken and {lists} are in the table")))
 }
 
 /// Which table is meant.

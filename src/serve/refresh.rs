@@ -13,6 +13,7 @@ use super::catalogue::Catalogue;
 use super::error::ServeError;
 use super::expression::Filters;
 use super::rules::Rules;
+use super::stand_in;
 use super::stores::embedded;
 use super::stores::remote::{Afar, Distant, Watcher};
 use super::viewers::Viewers;
@@ -74,10 +75,31 @@ fn mark(path: &Path) -> Option<Mark> {
 impl Sources {
     /// Reads everything anew; an error leaves nothing half read.
     pub fn open(&self) -> Result<World, ServeError> {
+        self.read(None)
+    }
+
+    /// The same for a start: while the store elsewhere is down, what was kept in `folder` stands in for its lists.
+    pub fn begin(&self, folder: &Path) -> Result<World, ServeError> {
+        let world = self.read(Some(folder))?;
+        if let Err(error) = stand_in::keep(folder, &world) {
+            tracing::warn!(%error, "what everybody gets could not be kept for the next start");
+        }
+        Ok(world)
+    }
+
+    fn read(&self, stand_in: Option<&Path>) -> Result<World, ServeError> {
         let catalogue = Arc::new(Catalogue::open(&self.items)?);
+        let mut awaited = None;
         let held = match &self.store {
             Some(Lists::Here(path)) => Some(Held::Here(embedded::open(path)?)),
-            Some(Lists::There(afar)) => Some(Held::There(Distant::open(afar)?)),
+            Some(Lists::There(afar)) => match (Distant::open(afar), stand_in) {
+                (Err(error @ ServeError::TableFailed { .. }), Some(folder)) => {
+                    log(format_args!("the store is down, the popular list is answered until it is back: {error}"));
+                    awaited = Some(folder);
+                    None
+                }
+                (told, _) => Some(Held::There(told?)),
+            },
             None => None,
         };
         let model = self.model.as_deref().map(Model::open).transpose();
@@ -96,7 +118,13 @@ impl Sources {
                 return Err(ServeError::Setting(what));
             }
         };
-        let world = World::new(catalogue, held, model, consent, filters)?;
+        let world = match awaited {
+            Some(folder) => {
+                let stand_in = stand_in::recall(folder, &catalogue);
+                World::without_lists(catalogue, model, consent, filters, stand_in)
+            }
+            None => World::new(catalogue, held, model, consent, filters)?,
+        };
         Ok(World { viewers, rules, ..world })
     }
 
@@ -141,7 +169,12 @@ impl Pointer {
 }
 
 /// Starts the thread that keeps the world fresh until `stop`.
-pub fn keep_fresh(sources: Sources, api: Arc<Api>, stop: Stop) -> std::io::Result<thread::JoinHandle<()>> {
+pub fn keep_fresh(
+    sources: Sources,
+    folder: PathBuf,
+    api: Arc<Api>,
+    stop: Stop,
+) -> std::io::Result<thread::JoinHandle<()>> {
     thread::Builder::new().name("refresh".to_owned()).spawn(move || {
         let mut pointer = Pointer::default();
         let mut seen = sources.look(&mut pointer);
@@ -158,6 +191,9 @@ pub fn keep_fresh(sources: Sources, api: Arc<Api>, stop: Stop) -> std::io::Resul
             }
             match sources.open() {
                 Ok(world) => {
+                    if let Err(error) = stand_in::keep(&folder, &world) {
+                        tracing::warn!(%error, "what everybody gets could not be kept for the next start");
+                    }
                     let generation = now.generation.as_deref().unwrap_or("none");
                     log(format_args!("refreshed: {} programmes, generation {generation}", world.catalogue.len()));
                     let until = world.knows_until();

@@ -475,7 +475,7 @@ mod tests {
         let catalogue = catalogue();
         let rules = Rules::parse("rules.toml", text, &catalogue).expect("good");
         let candidates: Vec<_> = (0..6).map(|i| (i, 0.9 - i as f32 * 0.1)).collect();
-        let wish = Wish { limit, filter: None };
+        let wish = Wish::new(limit, None);
         let choice = Choice {
             candidates: &candidates,
             popular: &candidates,
@@ -605,7 +605,7 @@ mod tests {
         }
         MADE.with(|(catalogue, rules)| {
             let candidates: Vec<_> = (0..6).map(|i| (i, 0.9 - i as f32 * 0.1)).collect();
-            let wish = Wish { limit: 1, filter: None };
+            let wish = Wish::new(1, None);
             let choice = Choice {
                 candidates: &candidates,
                 popular: &candidates,
@@ -635,7 +635,7 @@ mod tests {
             one.set(unwanted as usize);
             one.not();
             filter.and(&one);
-            let wish = Wish { limit, filter: Some(filter) };
+            let wish = Wish::new(limit, Some(filter));
             let mut state = seed;
             let chance = || { state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1); (state >> 11) as f64 / (1_u64 << 53) as f64 };
             let choice = Choice { candidates: &candidates, popular: &candidates, without: &[], wish: &wish, now: NOW, personal: true };

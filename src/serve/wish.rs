@@ -1,6 +1,8 @@
 //! What a request asks for, read from its path and query: whose list, how many, which programmes.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
+use std::rc::Rc;
 
 use super::bits::Bits;
 use super::catalogue::Catalogue;
@@ -13,16 +15,35 @@ pub const MOST_ITEMS: usize = 500;
 const ITEMS: usize = 20;
 
 /// How many, and which of all programmes (`None`: any).
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Wish {
     pub limit: usize,
     pub filter: Option<Bits>,
+    /// The filter in the order of one shelf, by the shelf's number.
+    ordered: RefCell<Option<(u64, Rc<Bits>)>>,
 }
 
 impl Wish {
+    pub fn new(limit: usize, filter: Option<Bits>) -> Self {
+        Self { limit, filter, ordered: RefCell::default() }
+    }
+
+    /// Returns the filter in a shelf's order, made where this wish was not yet asked there.
+    pub fn remembered(&self, shelf: u64, make: impl FnOnce() -> Bits) -> Rc<Bits> {
+        let mut ordered = self.ordered.borrow_mut();
+        if let Some((known, bits)) = &*ordered
+            && *known == shelf
+        {
+            return Rc::clone(bits);
+        }
+        let bits = Rc::new(make());
+        *ordered = Some((shelf, Rc::clone(&bits)));
+        bits
+    }
+
     /// A wish that no programme fulfils.
     pub fn nothing(catalogue: &Catalogue) -> Self {
-        Self { limit: 1, filter: Some(Bits::none(catalogue.len())) }
+        Self::new(1, Some(Bits::none(catalogue.len())))
     }
 
     /// Reads a query such as `limit=20&channel=ch-nine&devices=-tv`.
@@ -42,7 +63,7 @@ impl Wish {
             filter::FilterError::UnknownKey { .. } => Problem::bad_request("unknown-filter", e.to_string()),
             _ => Problem::bad_request("bad-filter", e.to_string()),
         })?;
-        Ok(Self { limit, filter })
+        Ok(Self::new(limit, filter))
     }
 
     #[inline]
@@ -119,7 +140,8 @@ mod tests {
 
     #[test]
     fn queries_and_what_is_wrong_with_them() {
-        assert_eq!(read("").expect("good"), Wish { limit: 20, filter: None });
+        let plain = read("").expect("good");
+        assert_eq!((plain.limit, plain.filter), (20, None));
         assert_eq!(read("limit=500").expect("good").limit, 500);
         let wish = read("channel=ch+nine,six%26seven&limit=3").expect("good");
         assert!(wish.wants(0) && wish.wants(1) && wish.limit == 3);

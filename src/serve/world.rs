@@ -30,6 +30,8 @@ pub struct World {
     pub viewers: Viewers,
     /// What the platform wants beside the model.
     pub rules: Option<Rules>,
+    /// Whether there should be lists, and the store that has them was down when this process started.
+    pub awaits_lists: bool,
     /// Programmes by catalogue index, most popular first.
     pub popular: Vec<(u32, f32)>,
     /// The model's name as JSON text.
@@ -104,7 +106,26 @@ impl World {
             return Err(ServeError::Setting(what.to_owned()));
         }
         let model = serde_json::Value::from(name).to_string();
-        Ok(Self { catalogue, shelf, live, consent, filters, viewers: Viewers::default(), rules: None, popular, model })
+        let (viewers, rules, awaits_lists) = (Viewers::default(), None, false);
+        Ok(Self { catalogue, shelf, live, consent, filters, viewers, rules, awaits_lists, popular, model })
+    }
+
+    /// A world without the lists that it should have: `popular` and the model's name stand in, unless a model is held.
+    pub fn without_lists(
+        catalogue: Arc<Catalogue>,
+        model: Option<Model>,
+        consent: Consent,
+        filters: Filters,
+        (mut popular, mut name): (Vec<(u32, f32)>, String),
+    ) -> Self {
+        let live = model.map(|m| Live::new(m, &catalogue));
+        if let Some(live) = &live {
+            popular = live.model.popular().iter().map(|(p, s)| (live.programme(*p), *s)).collect();
+            popular.retain(|(programme, _)| *programme != GONE);
+            name = serde_json::Value::from(live.model.id()).to_string();
+        }
+        let (viewers, rules, awaits_lists) = (Viewers::default(), None, true);
+        Self { catalogue, shelf: None, live, consent, filters, viewers, rules, awaits_lists, popular, model: name }
     }
 
     /// The lists, where they lie elsewhere.

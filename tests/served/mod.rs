@@ -54,11 +54,18 @@ impl Api {
 
     pub fn run(home: &Path, mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().expect("starts");
-        let mut line = String::new();
+        let mut before = String::new();
         let mut said = BufReader::new(child.stderr.take().expect("piped"));
-        said.read_line(&mut line).expect("a line");
-        let address = line.strip_prefix("ready: http://").and_then(|l| l.split([' ', '/']).next());
-        let address = address.unwrap_or_else(|| panic!("not ready: {line}")).to_owned();
+        // Warnings may come first.
+        let address = loop {
+            let mut line = String::new();
+            let came = said.read_line(&mut line).expect("a line");
+            if let Some(address) = line.strip_prefix("ready: http://").and_then(|l| l.split([' ', '/']).next()) {
+                break address.to_owned();
+            }
+            before += &line;
+            assert!(came > 0, "not ready: {before}");
+        };
         // What it says later must find a reader, or it ends.
         std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
         Self { child, address, token: done(home, &["token"]) }

@@ -51,6 +51,9 @@ pub struct Publish {
     /// Make the table where there is none: on demand, with its expiry on
     #[arg(long)]
     create_table: bool,
+    /// Read the whole table, with half of its read units at most, and count the lists before the pointer moves
+    #[arg(long)]
+    count: bool,
     /// How long a publish that was killed bars the next one from the table
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = parse_duration, hide = true)]
     lease: Duration,
@@ -88,6 +91,7 @@ impl Publish {
             budget: self.wcu,
             keep: self.keep,
             create: self.create_table,
+            count: self.count,
             lease: self.lease,
             ..PublishJob::new(model, items, store)
         };

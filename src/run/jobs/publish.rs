@@ -32,6 +32,8 @@ pub struct PublishJob {
     pub budget: Option<f64>,
     pub keep: Duration,
     pub create: bool,
+    /// Whether a table is read whole to count its lists.
+    pub count: bool,
     pub lease: Duration,
 }
 
@@ -51,6 +53,7 @@ impl PublishJob {
             budget: None,
             keep: Duration::from_secs(14 * 86_400),
             create: false,
+            count: false,
             lease: Duration::from_secs(15),
         }
     }
@@ -89,6 +92,7 @@ impl Job for PublishJob {
             "{} lists in {seconds:.1} s ({rate:.0} a second); {} serves",
             published.lists, published.generation
         )];
+        lines.push(format!("all of them counted, {} read back and compared", published.read_back));
         if outcome.unknown > 0 {
             lines.push(format!("{} programmes of the model are not in the catalogue and in no list", outcome.unknown));
         }
@@ -106,6 +110,7 @@ impl Job for PublishJob {
             "lists": published.lists,
             "entries": published.entries,
             "bytes": published.bytes,
+            "verified": {"counted": published.lists, "read_back": published.read_back},
             "seconds": seconds,
             "lists_per_second": rate,
             "unknown_programmes": outcome.unknown,
@@ -129,6 +134,7 @@ struct OfTable {
     over_one_unit: u64,
     resumed: u64,
     sampled: usize,
+    counted: Option<(u64, f64)>,
     expires: bool,
 }
 
@@ -138,6 +144,9 @@ impl OfTable {
         let share = self.budget.map(|b| rate / b);
         let of = share.map_or(String::new(), |s| format!(", {:.1} % of the budget", s * 100.0));
         lines.push(format!("{:.0} write units in {:.1} s, {rate:.0} a second{of}", self.units, self.seconds));
+        if let Some((lists, units)) = self.counted {
+            lines.push(format!("{lists} lists found by reading the whole table, for {units:.0} read units"));
+        }
         if self.resumed > 0 {
             lines.push(format!("{} lists were there already, from the publish that was stopped", self.resumed));
         }
@@ -157,6 +166,7 @@ impl OfTable {
             "budget_units": self.budget, "units": self.units, "units_per_second": rate, "share_of_budget": share,
             "write_seconds": self.seconds, "came_again": self.again, "over_one_unit": self.over_one_unit,
             "resumed": self.resumed, "read_back": self.sampled, "expires": self.expires,
+            "counted": self.counted.map(|c| c.0), "count_read_units": self.counted.map(|c| c.1),
         });
     }
 }
@@ -191,6 +201,7 @@ impl PublishJob {
             budget: self.budget,
             keep: self.keep,
             create: self.create,
+            count: self.count,
             lease: self.lease,
             scratch: desk.home.clone(),
         };
@@ -208,6 +219,7 @@ impl PublishJob {
             over_one_unit: told.told.over_one_unit,
             resumed: told.told.resumed,
             sampled: told.sampled,
+            counted: told.counted,
             expires: told.expires,
         };
         Ok((outcome, Some(of_table)))

@@ -11,14 +11,25 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BillingMode, ConditionCheck, KeySchemaElement, KeyType, KeysAndAttributes,
-    ProvisionedThroughput, ProvisionedThroughputDescription, Put as PutAction, PutRequest, ReturnConsumedCapacity,
-    ScalarAttributeType, TableStatus, TimeToLiveSpecification, TransactWriteItem, WriteRequest,
+    AttributeDefinition, AttributeValue, BillingMode, ConditionCheck, ConsumedCapacity, KeySchemaElement, KeyType,
+    KeysAndAttributes, ProvisionedThroughput, ProvisionedThroughputDescription, Put as PutAction, PutRequest,
+    ReturnConsumedCapacity, ScalarAttributeType, Select, TableStatus, TimeToLiveSpecification, TransactWriteItem,
+    WriteRequest,
 };
 
 use super::table::{CURRENT, EXPIRES, Kept, Pointer, Progress, Put, VALUE, list_key, meta, meta_key, meta_pieces};
 use crate::serve::error::ServeError;
 use crate::serve::store::Meta;
+
+/// Where a reading of the whole table goes on.
+pub type Place = HashMap<String, AttributeValue>;
+
+/// A part of the table, counted.
+pub struct Counted {
+    pub lists: u64,
+    pub units: f64,
+    pub next: Option<Place>,
+}
 
 /// Who publishes, and until when (Unix milliseconds) nobody else may.
 const OWNER: &str = "o";
@@ -232,8 +243,7 @@ impl Table {
         let requests = requests.map_err(|e| Fault::Refused(e.to_string()))?;
         let wish = self.client.batch_write_item().request_items(&self.name, requests);
         let answer = wish.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await.map_err(fault)?;
-        let used =
-            answer.consumed_capacity().iter().filter_map(aws_sdk_dynamodb::types::ConsumedCapacity::capacity_units);
+        let used = answer.consumed_capacity().iter().filter_map(ConsumedCapacity::capacity_units);
         let used: f64 = used.sum();
         let left = answer.unprocessed_items.unwrap_or_default().remove(&self.name).unwrap_or_default();
         let keys: Vec<String> = left
@@ -244,6 +254,17 @@ impl Table {
             })
             .collect();
         Ok((puts.iter().filter(|p| keys.contains(&p.key)).cloned().collect(), used))
+    }
+
+    /// Counts the lists of a generation among the next items of the table; returns the units used and where to go on.
+    pub async fn count(&self, generation: u64, from: Option<Place>, most: Option<i32>) -> Result<Counted, Fault> {
+        let page = self.client.scan().table_name(&self.name).consistent_read(true).select(Select::Count);
+        let page = page.filter_expression("begins_with(#k, :g)").expression_attribute_names("#k", &self.key);
+        let page = page.expression_attribute_values(":g", AttributeValue::S(list_key(generation, "")));
+        let page = page.return_consumed_capacity(ReturnConsumedCapacity::Total).set_exclusive_start_key(from);
+        let answer = page.set_limit(most).send().await.map_err(fault)?;
+        let units = answer.consumed_capacity().and_then(ConsumedCapacity::capacity_units).unwrap_or(0.0);
+        Ok(Counted { lists: u64::from(answer.count().cast_unsigned()), units, next: answer.last_evaluated_key })
     }
 
     /// Reads one value; eventually consistent where it may be a moment old.

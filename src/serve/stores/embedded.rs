@@ -310,13 +310,13 @@ impl Writer {
         let path = self.store.join(&self.name);
         let kept = self.kept();
         let failed = |source| ServeError::Publish { path: path.clone(), source, kept: kept.clone() };
-        let sample = self.sample.clone();
+        let (sample, written) = (self.sample.clone(), self.places.len());
         let (store, name) = (self.store.clone(), self.name.clone());
         meta.lists = self.lists;
         meta.entries = self.entries;
         let bytes = self.seal(meta).map_err(failed)?;
         let checked = Generation::open(&store, &name).map_err(|e| failed(io::Error::other(e.to_string())))?;
-        verify(&checked, &sample).map_err(|e| {
+        verify(&checked, written, &sample).map_err(|e| {
             let _ = fs::remove_file(&path);
             failed(e)
         })?;
@@ -325,7 +325,8 @@ impl Writer {
         })?;
         durable::write(&store.join("current"), name.as_bytes()).map_err(failed)?;
         let removed = sweep_old(&store, &name).map_err(ServeError::io(&store))?;
-        Ok(Published { generation: name, lists: checked.meta.lists, entries: checked.meta.entries, bytes, removed })
+        let Meta { lists, entries, .. } = checked.meta;
+        Ok(Published { generation: name, lists, entries, bytes, removed, read_back: sample.len() })
     }
 
     fn seal(mut self, mut meta: Meta) -> io::Result<u64> {
@@ -366,7 +367,12 @@ fn index_of(places: &[(u64, u64)]) -> io::Result<Vec<u8>> {
     Ok(index.iter().flat_map(|w| w.to_le_bytes()).collect())
 }
 
-fn verify(generation: &Generation, sample: &[(String, Vec<(u32, f32)>)]) -> io::Result<()> {
+/// Counts what can be found, and reads a sample back.
+fn verify(generation: &Generation, written: usize, sample: &[(String, Vec<(u32, f32)>)]) -> io::Result<()> {
+    let found = generation.index.iter().filter(|slot| **slot != 0).count();
+    if found != written {
+        return Err(io::Error::other(format!("{written} lists were written and {found} can be found")));
+    }
     let mut buffer = Vec::new();
     for (viewer, list) in sample {
         let found = generation.find(viewer, &mut buffer)?;
@@ -386,6 +392,8 @@ pub struct Published {
     pub bytes: u64,
     /// Old generations that went.
     pub removed: usize,
+    /// Lists that were read back and compared, after all of them were counted.
+    pub read_back: usize,
 }
 
 /// Points back to the generation before the one that serves; returns both names, old and new.

@@ -28,6 +28,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A table that took nothing for so long is given up; the publish can be gone on with.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// So much of the budget is made up for when a timer was late; what is missed beyond it stays unused.
+const CATCH_UP_S: f64 = 0.02;
 /// Tries of a call that stands alone.
 const TRIES: u32 = 6;
 
@@ -114,7 +116,7 @@ impl<'r> Writer<'r> {
         // A batch larger than a second's budget would come as one heap.
         let at_once = orders.budget.map_or(AT_ONCE, |b| (b as usize).clamp(1, AT_ONCE));
         let budget = orders.budget.map(|units| {
-            let mut budget = Limiter::with_burst(units, 0.0, 0.0);
+            let mut budget = Limiter::with_burst(units, CATCH_UP_S, 0.0);
             budget.drain();
             Mutex::new(budget)
         });
@@ -235,6 +237,11 @@ impl<'r> Writer<'r> {
         let _ = self.runtime.block_on(shared.table.hold(&shared.owner, &progress, now_ms(), 0));
         self.told.again = shared.again.load(Relaxed);
         self.told
+    }
+
+    /// How many lists lie in the table by now, those of programmes and of an earlier try included.
+    pub fn placed(&self) -> u64 {
+        self.place
     }
 
     pub fn told(&self) -> &Told {
