@@ -154,6 +154,10 @@ pub struct Outlook {
     pub rate: Option<f64>,
     /// The smallest rise of errors that the median walk notices within the shortest hold, as a ratio.
     pub notices_errors: Option<f64>,
+    /// The same for the share of answers slower than the baseline's quantile of the strictest guard on latency.
+    pub notices_slow: Option<f64>,
+    /// That quantile.
+    pub slow_beyond: Option<f64>,
     /// Until a healthy canary goes on: the shortest hold, or what its evidence takes.
     pub expected_s: Option<f64>,
     /// Why the stage may not decide, if it may not.
@@ -245,7 +249,15 @@ impl Plan {
         let rate = self.rate.map(|r| r.0 * stage.share.0);
         let whole = stage.share.0 >= 1.0;
         let counted = rate.filter(|_| !whole).map(|r| r * errors);
-        let notices_errors = counted.and_then(|c| ratio_of(TO_NOTICE / (c * hold_s)));
+        let noticed = |c: f64| ratio_of(TO_NOTICE / (c * hold_s));
+        let notices_errors = counted.and_then(noticed);
+        let slow_beyond = self.guards.iter().filter_map(|g| match g.counts {
+            Counted::Slower { quantile } => Some(quantile),
+            _ => None,
+        });
+        let slow_beyond = slow_beyond.max_by(f64::total_cmp);
+        let notices_slow =
+            rate.filter(|_| !whole).zip(slow_beyond).and_then(|(r, quantile)| noticed(r * (1.0 - quantile)));
         let needed = self.guards.iter().filter(|g| g.counts == Counted::Errors).map(|g| {
             let harm = g.harm.max(1.0 + g.harm_points / errors);
             (GO.ln() + 1.0) / (harm - 1.0 - harm.ln())
@@ -275,6 +287,8 @@ impl Plan {
             viewers: self.viewers.map(|v| (v as f64 * stage.share.0) as u64),
             rate,
             notices_errors,
+            notices_slow,
+            slow_beyond,
             expected_s,
             warning,
         }
@@ -479,6 +493,10 @@ mod tests {
         let outlook = Plan::parse("p", text).expect("reads").outlook();
         let ratio = outlook[0].notices_errors.expect("known");
         assert!((2.5..3.5).contains(&ratio), "{ratio}");
+        // Without guards of its own a plan has the usual ones, p99 among them: 75 slow answers are expected here.
+        let slow = outlook[0].notices_slow.expect("known");
+        assert!((1.2..1.8).contains(&slow), "{slow}");
+        assert_eq!(outlook[0].slow_beyond, Some(0.99));
         // Healthy at +0.1 points: go after about 4.5 minutes.
         let expected = outlook[0].expected_s.expect("known") / 60.0;
         assert!((3.5..6.0).contains(&expected), "{expected}");

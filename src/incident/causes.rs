@@ -105,16 +105,16 @@ pub fn key_rotated(scene: &Scene) -> Option<Suspect> {
     let asked = scene.probed.as_ref().filter(|p| p.token).map_or(0, |p| p.replies.len());
     let spell = scene.spell(&series, signed_wrong);
     let refused_us = asked > 0 && ours * 2 > asked;
+    let skewed = clock_skew(scene).is_some_and(|s| s.spell.ended.is_none());
     let spell = match spell {
         // Strangers with bad tokens are no rotation, as long as ours is taken.
         Some(s) if s.ended.is_none() && asked > 0 && ours == 0 => Spell { ended: Some(scene.began), ..s },
+        // One that is over says nothing of the tokens that are refused now.
+        Some(s) if s.ended.is_some() && refused_us && !skewed => just_now(scene),
         Some(s) => s,
-        None if refused_us => just_now(scene),
+        None if refused_us && !skewed => just_now(scene),
         None => return None,
     };
-    if clock_skew(scene).is_some_and(|s| s.spell.ended.is_none()) && scene.spell(&series, signed_wrong).is_none() {
-        return None;
-    }
     let (share, count) = within(&series, Signal::Refused, Signal::Requests, spell, scene.now);
     let because = match (asked, ours) {
         (0, _) => format!("{count:.0} tokens refused ({share} of requests), and not for their time"),
@@ -166,6 +166,11 @@ pub fn capacity_cut(scene: &Scene) -> Option<Suspect> {
     Some(suspect("capacity-cut", 90, Spell { began: at, ended: None }, because))
 }
 
+/// How soon throttles cease after the capacity came back: who tells both at once tells it at once, minutes tell it late.
+fn settled_s(part: Signal) -> f64 {
+    if part == Signal::TableThrottled { 60.0 } else { 6.0 }
+}
+
 /// Who tells of throttled reads: the API of its own, the table of everybody's.
 const THROTTLES: [(Signal, Signal); 2] =
     [(Signal::StoreThrottled, Signal::StoreReads), (Signal::TableThrottled, Signal::TableReads)];
@@ -197,8 +202,12 @@ pub fn store_throttled(scene: &Scene) -> Option<Suspect> {
     let series = scene.stable();
     let (spell, (part, whole)) = throttled(scene, &series)?;
     let series = if part == Signal::TableThrottled { &scene.series } else { &series };
-    // Throttles under a capacity that was cut are the cut's.
-    if capacity_cut(scene).is_some_and(|c| c.spell.began <= spell.ended.unwrap_or(scene.now)) {
+    // Throttles under a capacity that was cut are the cut's: not those that began after it came back, or outlast it.
+    let heard = spell.ended.or(series.newest_of(part)).unwrap_or(scene.now);
+    let its = |cut: Spell| {
+        cut.began <= heard && cut.ended.is_none_or(|back| spell.began <= back && heard <= back + settled_s(part))
+    };
+    if capacity_cut(scene).is_some_and(|c| its(c.spell)) {
         return None;
     }
     let (share, count) = within(series, part, whole, spell, scene.now);
@@ -263,6 +272,7 @@ pub fn quota_reached(scene: &Scene) -> Option<Suspect> {
     }
     let refused_us = replies(scene, |r| r.status == Some(429)).count();
     let spell = scene.spell(&series, over(&series, Signal::Throttled, Signal::Requests, 0.002));
+    let spell = spell.filter(|s| s.ended.is_none() || refused_us == 0);
     let spell = spell.or_else(|| (refused_us > 0).then(|| just_now(scene)))?;
     let (share, count) = within(&series, Signal::Throttled, Signal::Requests, spell, scene.now);
     let quota = scene.series.gauges(Signal::Quota, scene.from).into_iter().reduce(f64::max).or(scene.limits.rate);
@@ -364,8 +374,9 @@ pub fn bad_model(scene: &Scene) -> Option<Suspect> {
     let spell = scene.spell(&series, poor);
     let said = lists_of_the_known(scene);
     let spell = match (spell, &said) {
-        (Some(s), _) => s,
-        (None, Some(_)) => {
+        (Some(s), None) => s,
+        (Some(s), Some(_)) if s.ended.is_none() => s,
+        (_, Some(_)) => {
             let since = scene.series.gauges(Signal::ModelPublished, scene.from).into_iter().reduce(f64::max);
             Spell { began: since.filter(|s| *s >= scene.from && *s <= scene.now).unwrap_or(scene.began), ended: None }
         }
@@ -414,7 +425,8 @@ pub fn canary_bad(scene: &Scene) -> Option<Suspect> {
     };
     let fresh = canary.last_each().filter(|s| s.at >= scene.began - 1.0);
     let dead = fresh.filter_map(|s| s.get(Signal::Up)).any(|u| u == 0.0);
-    let spell = scene.spell(&canary, worse).or_else(|| dead.then(|| just_now(scene)))?;
+    let spell = scene.spell(&canary, worse).filter(|s| s.ended.is_none() || !dead);
+    let spell = spell.or_else(|| dead.then(|| just_now(scene)))?;
     // A canary that is gone hurts nobody any more.
     let gone = canary.newest().filter(|_| !scene.has_canary());
     let spell = Spell { ended: spell.ended.or(gone), ..spell };
@@ -678,6 +690,35 @@ mod tests {
         assert_eq!(causes(&scene(&[way_down], 1200.0, 0.0)), []);
         let fall: Fault = |l, _| (l.units, l.capacity) = (10.0, 40.0);
         assert_eq!(causes(&scene(&[fall], 1200.0, 0.0)), [("capacity-cut".to_owned(), true)]);
+    }
+
+    #[test]
+    fn a_trouble_that_is_over_explains_none_of_what_is_wrong_now() {
+        let cut: Fault = |l, _| (l.capacity, l.store_throttled) = (20.0, 60.0);
+        let throttled: Fault = |l, _| l.store_throttled = 60.0;
+        let after = |began: f64| {
+            let mut scene = scene(&[cut], 900.0, 600.0);
+            let before: Vec<_> = scene.series.until(NOW - 400.0).within(0.0, NOW).flatten().cloned().collect();
+            let now = life(&[throttled], (began, 0.0), ("api-1", "stable"), NOW - 390.0);
+            scene.series = Series::new(before.into_iter().chain(now));
+            causes(&scene)
+        };
+        // Minutes after the capacity came back, and long after.
+        for began in [60.0, 300.0] {
+            let expected = [("store-throttled".to_owned(), true), ("capacity-cut".to_owned(), false)];
+            assert_eq!(after(began), expected, "{began}");
+        }
+        // Keys that were rotated, set right, and are rotated again under metrics that say nothing now.
+        let rotated: Fault = |l, _| l.refused = 95.0;
+        let mut scene = scene(&[rotated], 600.0, 400.0);
+        scene.series = scene.series.until(NOW - 60.0);
+        scene.heard[0].said = Err("metrics of x answer 500".to_owned());
+        let over = ("key-rotated".to_owned(), false);
+        assert_eq!(causes(&scene), [("metrics-dead".to_owned(), true), over]);
+        let reply = Reply { status: Some(401), ..Reply::default() };
+        scene.probed = Some(Probed { replies: vec![reply; 9], known: true, token: true });
+        let both = ["key-rotated", "metrics-dead"].map(|cause| (cause.to_owned(), true));
+        assert_eq!(causes(&scene), both);
     }
 
     #[test]

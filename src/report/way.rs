@@ -45,7 +45,7 @@ fn unknown() -> String {
 
 fn table(steps: &[Step], ahead: &[Ahead], unit: &str, price: &PriceUsed) -> Section {
     let units = format!("{unit}#");
-    let head = ["at", &units, "$ an hour#", "p99#", "throttled#", "of its limit#", "verdict", "why"];
+    let head = ["at", &units, "$ an hour#", "$ a million#", "p99#", "throttled#", "of its limit#", "verdict", "why"];
     let mut table = Table::new("Each step: what it cost, what it held, and why it was taken", &head);
     for step in steps {
         let tone = match (step.throttled, step.verdict) {
@@ -60,6 +60,7 @@ fn table(steps: &[Step], ahead: &[Ahead], unit: &str, price: &PriceUsed) -> Sect
                 step.at.clone(),
                 step.capacity.to_string(),
                 step.usd_per_hour.map_or_else(unknown, |u| format!("{u:.4}")),
+                step.usd_per_million.map_or_else(unknown, |u| format!("{u:.4}")),
                 step.p99_ms.map_or_else(unknown, |p| Millis(p).to_string()),
                 grouped(step.throttled),
                 step.share_of_limit.map_or_else(unknown, |s| Share(s).to_string()),
@@ -73,8 +74,11 @@ fn table(steps: &[Step], ahead: &[Ahead], unit: &str, price: &PriceUsed) -> Sect
         let share = guess.share_of_limit.map_or_else(unknown, |s| format!("~{}", Share(s)));
         let why = "a guess: the highest demand seen, at this capacity".to_owned();
         let units = guess.capacity.to_string();
-        table
-            .row(Tone::Unknown, ["not taken".to_owned(), units, usd, unknown(), unknown(), share, "~".to_owned(), why]);
+        let [million, p99, throttled] = [unknown(), unknown(), unknown()];
+        table.row(
+            Tone::Unknown,
+            ["not taken".to_owned(), units, usd, million, p99, throttled, share, "~".to_owned(), why],
+        );
     }
     Section { title: "The way down".to_owned(), first: true, blocks: vec![Block::Table(table)] }
 }
@@ -122,14 +126,15 @@ fn picture(steps: &[Step], ahead: &[Ahead], unit: &str, limit: Option<f64>) -> S
 fn money(document: &Value) -> Section {
     let usd = |key: &str| document[key].as_f64().map_or("unknown".to_owned(), |u| Usd(u).to_string());
     let mut table = Table::new("Money, US dollars without tax and discounts", &["", "value#"]);
-    let tone = if document["price"]["guess"] == true { Tone::Unknown } else { Tone::Plain };
+    let (tone, mark) =
+        if document["price"]["guess"] == true { (Tone::Unknown, ", a guess") } else { (Tone::Plain, "") };
     for (what, key) in [
         ("saved so far", "saved_so_far"),
         ("saved a month from here", "saved_per_month"),
         ("saved a year from here", "saved_per_year"),
         ("a million requests", "usd_per_million"),
     ] {
-        table.row(tone, [what.to_owned(), usd(key)]);
+        table.row(tone, [format!("{what}{mark}"), usd(key)]);
     }
     let from = document["price"]["from"].as_str().unwrap_or("unknown").to_owned();
     let mut blocks = vec![Block::Table(table), Block::Text(format!("Price: {from}."))];

@@ -92,7 +92,10 @@ impl Job for PublishJob {
             "{} lists in {seconds:.1} s ({rate:.0} a second); {} serves",
             published.lists, published.generation
         )];
-        lines.push(format!("all of them counted, {} read back and compared", published.read_back));
+        // A file is counted as it is read back; a table only when that was asked for, as it costs read units.
+        let counted = table.as_ref().map_or(Some(published.lists), |t| t.counted.map(|(lists, _)| lists));
+        let all = if counted.is_some() { "all of them counted, " } else { "" };
+        lines.push(format!("{all}{} read back and compared", published.read_back));
         if outcome.unknown > 0 {
             lines.push(format!("{} programmes of the model are not in the catalogue and in no list", outcome.unknown));
         }
@@ -110,7 +113,7 @@ impl Job for PublishJob {
             "lists": published.lists,
             "entries": published.entries,
             "bytes": published.bytes,
-            "verified": {"counted": published.lists, "read_back": published.read_back},
+            "verified": {"counted": counted, "read_back": published.read_back},
             "seconds": seconds,
             "lists_per_second": rate,
             "unknown_programmes": outcome.unknown,

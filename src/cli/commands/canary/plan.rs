@@ -108,6 +108,9 @@ fn line(o: &Outlook) -> String {
     if let Some(ratio) = o.notices_errors {
         more(format!("  notices errors x{ratio:.1}"));
     }
+    if let Some((ratio, quantile)) = o.notices_slow.zip(o.slow_beyond) {
+        more(format!(", answers beyond p{} x{ratio:.1}", quantile * 100.0));
+    }
     if let Some(s) = o.expected_s {
         more(format!("  go after about {}", time(s)));
     }
