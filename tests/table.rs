@@ -74,7 +74,7 @@ fn train(home: &Path, viewers: usize) {
 
 fn publish<'a>(server: &'a Server, more: &[&'a str]) -> Vec<&'a str> {
     let mut all = vec!["publish", "--model", "model", "--items", "items.csv", "--store", "dynamodb:lists"];
-    all.extend(["--endpoint-url", &server.url, "--create-table", "--lease", "1s"]);
+    all.extend(["--endpoint-url", &server.url, "--create-table", "--lease", "3s"]);
     all.extend(more);
     all
 }
