@@ -190,7 +190,7 @@ fn shards_of_a_load_meet_in_a_bucket() {
     let dir = tempfile::tempdir().expect("a folder");
     let home = dir.path();
     platform(home);
-    let api = Api::start(home, &[]);
+    let api = Api::start(home, &["--items", "items.csv", "--store", "embedded:store"]);
     let moto = Moto::start();
     let script = "import sys, boto3\ns3 = boto3.client('s3', endpoint_url=sys.argv[1], region_name='us-east-1', aws_access_key_id='AKID', aws_secret_access_key='SECRET')\ns3.create_bucket(Bucket='runs')";
     assert!(Command::new(python()).args(["-c", script, &moto.1]).status().expect("runs").success());

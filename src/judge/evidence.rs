@@ -446,6 +446,7 @@ fn log_add(a: f64, b: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::judge::guard::Counted;
 
     const X2: Margin = Margin { tolerated: 1.0, harm: 2.0 };
 
@@ -502,6 +503,18 @@ mod tests {
         let mut scale = scale(Noise::Learned { lean: 0.6 });
         scale.add(&Counts { canary: (48.0, 181_000.0), baseline: (7200.0, 612_000.0), slices: &slices }, true);
         assert!(scale.weigh().go > 20_f64.ln(), "{:?}", scale.weigh());
+    }
+
+    #[test]
+    fn all_answers_slow_is_harm_also_on_a_wild_machine() {
+        // Seen on a busy machine: every answer of the canary beyond the baseline's p95, and groups that differ much.
+        let slow = Counted::Slower { quantile: 0.95 };
+        let mut scale = Scale::new(slow.alternatives(), Noise::Learned { lean: 0.0 });
+        scale.may_begin(0.4);
+        let slices: Vec<_> = [1, 2, 9, 3, 1, 8, 3, 7, 3].iter().map(|&n| (f64::from(n), 55.0)).collect();
+        scale.add(&Counts { canary: (240.0, 240.0), baseline: (37.0, 500.0), slices: &slices }, true);
+        // Enough for a guard that has a fifth of the say.
+        assert!(scale.weigh().bad > (70.0_f64 / 0.2).ln(), "{:?}", scale.weigh());
     }
 
     #[test]
