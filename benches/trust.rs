@@ -197,7 +197,8 @@ impl Quota {
     fn new(share: f64) -> io::Result<Self> {
         let name = format!("serin-trust-{}", std::process::id());
         let (old, new) = (Path::new("/sys/fs/cgroup/cpu").join(&name), Path::new("/sys/fs/cgroup").join(&name));
-        let period_us = 20_000.0;
+        // The usual period: what a container is held to.
+        let period_us = 100_000.0;
         let quota_us = (period_us * share) as u64;
         if old.parent().is_some_and(Path::is_dir) {
             fs::create_dir_all(&old)?;

@@ -32,7 +32,6 @@ pub struct Fold {
     degraded: u64,
     parts: Parts,
     health: Health,
-    ticks: u64,
 }
 
 /// The last seconds, and how the windows that ended so far did.
@@ -90,14 +89,13 @@ impl Fold {
             degraded: 0,
             parts: Parts::default(),
             health,
-            ticks: 0,
         }
     }
 
     pub fn add(&mut self, tick: &Tick) {
-        self.ticks += 1;
         self.due += tick.due;
         self.sent += tick.sent;
+        let lasted = (tick.ends_s - self.ended_at).max(0.0);
         self.ended_at = self.ended_at.max(tick.ends_s);
         if tick.sent > 0 {
             self.sent_until = tick.ends_s;
@@ -128,7 +126,8 @@ impl Fold {
         self.parts.merge(&tick.parts);
         let g = &tick.generator;
         self.health.late.merge(&g.late);
-        self.health.cpu_share += (g.cpu_share - self.health.cpu_share) / self.ticks as f64;
+        // The last tick is as short as may be: it must not weigh as a second does.
+        self.health.cpu_share += (g.cpu_share - self.health.cpu_share) * lasted / self.ended_at.max(1e-9);
         self.health.steal_share = self.health.steal_share.max(g.steal_share);
         self.health.run_queue_ms += g.run_queue_ms;
         self.health.slept_s += g.slept_s;
