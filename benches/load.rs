@@ -46,9 +46,8 @@ fn main() {
         let _ = fs::remove_dir_all(&folder);
         return;
     }
-    let serin = ["load", "--url", &url, "--rate", "max", "--connections", CONNECTIONS, "--duration", &lasts, "--json"];
     let generators: [(&str, &str, Vec<&str>, Read); 4] = [
-        ("serin", own, [&serin[..], &["--out", &runs]].concat(), json),
+        ("serin", own, closed(&url, &lasts, &runs).to_vec(), json),
         ("wrk", "wrk", vec!["-t1", "-c", CONNECTIONS, "-d", &lasts, &url], |text| after(text, "Requests/sec:")),
         ("oha", &oha, vec!["-c", CONNECTIONS, "-z", &lasts, "--no-tui", &url], |text| after(text, "Requests/sec:")),
         ("hey", "hey", vec!["-c", CONNECTIONS, "-z", &lasts, &url], |text| after(text, "Requests/sec:")),
@@ -75,6 +74,11 @@ fn main() {
 
 fn own_program() -> &'static str {
     env!("CARGO_BIN_EXE_serin")
+}
+
+/// As fast as the target answers.
+fn closed<'a>(url: &'a str, lasts: &'a str, runs: &'a str) -> [&'a str; 12] {
+    ["load", "--url", url, "--rate", "max", "--connections", CONNECTIONS, "--duration", lasts, "--json", "--out", runs]
 }
 
 fn open<'a>(url: &'a str, rate: &'a str, lasts: &'a str, runs: &'a str) -> [&'a str; 10] {
@@ -163,20 +167,7 @@ const ARRIVE_S: f64 = 0.5;
 /// CPU a request: the closed loop beside goose's, and viewers with thoughts beside goose's users with the same.
 fn beside_goose(own: &str, url: &str, lasts: &str, runs: &str) {
     let this = std::env::current_exe().expect("this program").display().to_string();
-    let max = [
-        "load",
-        "--url",
-        url,
-        "--rate",
-        "max",
-        "--connections",
-        CONNECTIONS,
-        "--duration",
-        lasts,
-        "--json",
-        "--out",
-        runs,
-    ];
+    let max = closed(url, lasts, runs);
     let users =
         ["load", "--url", url, "--users", "1000", "--think", "500ms", "--duration", lasts, "--json", "--out", runs];
     let told = |text: &str| text.trim().parse::<f64>().ok();
@@ -204,25 +195,9 @@ fn beside_goose(own: &str, url: &str, lasts: &str, runs: &str) {
 
 /// The most memory of 1.2 million requests beside oha, and what ten million more add.
 fn memory(own: &str, oha: &str, url: &str, runs: &str) {
-    let closed = |lasts| {
-        [
-            "load",
-            "--url",
-            url,
-            "--rate",
-            "max",
-            "--connections",
-            CONNECTIONS,
-            "--duration",
-            lasts,
-            "--json",
-            "--out",
-            runs,
-        ]
-    };
-    let few = spent(own, &closed("8s"));
+    let few = spent(own, &closed(url, "8s", runs));
     let theirs = spent(oha, &["-c", CONNECTIONS, "-n", "1200000", "--no-tui", url]);
-    let many = spent(own, &closed("75s"));
+    let many = spent(own, &closed(url, "75s", runs));
     let asked =
         |text: &str| serde_json::from_str::<Value>(text).ok().and_then(|d| d["requests"].as_f64()).unwrap_or(f64::NAN);
     for (name, seen) in [("serin", few), ("serin", many)] {
