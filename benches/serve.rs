@@ -1,7 +1,8 @@
 //! One API process on one core beside the usual Python stack and a bare hyper server: answers a second and p99, with a
-//! checked token and two filters; then live scoring, a model switch under load, and the way to a million viewers.
+//! checked token and two filters; then live scoring, a model switch under load, prepared lists to the embedded store beside
+//! a plain copy of the same bytes, a table's write budget, and the way to a million viewers.
 //!
-//! `cargo bench --bench serve` measures all; `-- lists`, `-- live`, `-- switch`, `-- million` one of them. Needs `wrk`, which
+//! `cargo bench --bench serve` measures all; `-- lists`, `live`, `switch`, `store`, `table` or `million` one of them. Needs `wrk`, which
 //! runs on core 0 while the API has core 1. `SERIN_PEERS=~/.peers` names a Python environment that has fastapi, uvicorn,
 //! uvloop, httptools, pyjwt and orjson. Three rounds in turns, medians. `SERIN_BENCH_SECONDS` (5) sets the length of one
 //! measurement.
@@ -10,6 +11,7 @@ use std::fs;
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -75,7 +77,15 @@ fn main() {
     }
     let wanted = |name: &str| arguments.is_empty() || arguments.iter().any(|a| a == name);
     let folder = std::env::temp_dir().join(format!("serin-serve-{}", std::process::id()));
-    for (name, measure) in [("lists", lists as fn(&Path)), ("live", live), ("switch", switch), ("million", million)] {
+    let all = [
+        ("lists", lists as fn(&Path)),
+        ("live", live),
+        ("switch", switch),
+        ("store", store),
+        ("table", table),
+        ("million", million),
+    ];
+    for (name, measure) in all {
         if wanted(name) {
             measure(&folder);
         }
@@ -204,6 +214,89 @@ fn switch(folder: &Path) {
     drop(own);
 }
 
+/// Prepared lists of a hundred to the embedded store: written, synced, checked, read back in part, pointed to. Beside it
+/// the same bytes written at once and synced, which is what this disk can do.
+fn store(folder: &Path) {
+    use serin::serve::store::Meta;
+    use serin::serve::stores::embedded::Writer;
+    const LISTS: u32 = 1_000_000;
+    fs::create_dir_all(folder).expect("a folder");
+    // A few hundred different lists, in turns: making them is not what is measured.
+    let score = |i: u32, n: u32| 3.0 / (1.0 + n as f32) + (i * 31 % 97) as f32 / 1e4;
+    let list = |i: u32| (0..100).map(|n| ((i * 7919 + n * 53) % 5000, score(i, n))).collect::<Vec<_>>();
+    let lists: Vec<_> = (0..512).map(list).collect();
+    let keys: Vec<String> = (0..LISTS).map(|i| format!("u{i}")).collect();
+    let table: Vec<String> = (0..5000).map(|p| format!("p{p}")).collect();
+    let (mut rates, mut floors, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for round in 0..ROUNDS {
+        let place = folder.join("store");
+        let began = Instant::now();
+        let mut writer = Writer::begin(&place).expect("begins");
+        table.iter().for_each(|id| _ = writer.numbers.number(id));
+        for (i, key) in keys.iter().enumerate() {
+            writer.list(key, &lists[i % lists.len()]).expect("written");
+        }
+        let published = writer.finish(Meta { model: format!("{round}"), ..Meta::default() }).expect("published");
+        rates.push(f64::from(LISTS) / began.elapsed().as_secs_f64());
+        assert_eq!(published.lists, u64::from(LISTS));
+        bytes = published.bytes;
+        let whole = fs::read(place.join(&published.generation)).expect("reads");
+        let began = Instant::now();
+        let copy = fs::File::create(folder.join("copy")).expect("made");
+        std::io::Write::write_all(&mut &copy, &whole).expect("written");
+        copy.sync_all().expect("synced");
+        floors.push(whole.len() as f64 / 1e6 / began.elapsed().as_secs_f64());
+        let _ = fs::remove_dir_all(&place);
+    }
+    let (rate, floor) = (median(&mut rates).unwrap_or(f64::NAN), median(&mut floors).unwrap_or(f64::NAN));
+    let per_list = bytes as f64 / f64::from(LISTS);
+    println!(
+        "store  {LISTS} prepared lists: {rate:.0} a second, {bytes} bytes at {:.0} MB/s; this disk takes a plain copy at \
+         {floor:.0} MB/s, {:.0} lists a second",
+        rate * per_list / 1e6,
+        floor * 1e6 / per_list
+    );
+}
+
+/// Lists to a DynamoDB-compatible server behind the limiter: how much of the write budget is used, what was throttled,
+/// and whether all of them are there.
+fn table(folder: &Path) {
+    use serin::serve::table_limit::{Front, Limits, serve};
+    let at = |name: &str| folder.join(name).display().to_string();
+    synth(folder, 20_000, 300_000, &[]);
+    let (rows, items) = (at("data/interactions.csv"), at("data/items.csv"));
+    serin(folder, &["train", "--interactions", &rows, "--out", &at("model"), "--rank", "16", "--iterations", "2"]);
+    for (capacity, greed) in [(1000.0, 1.0), (2000.0, 1.0), (2000.0, 1.5)] {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime = runtime.expect("starts");
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("bound");
+        let upstream = format!("http://{}", listener.local_addr().expect("an address"));
+        runtime.spawn(dynoxide::server::serve_on(listener, dynoxide::Database::memory().expect("a database")));
+        // No unused capacity is kept: whatever comes above it is throttled at once.
+        let front = Arc::new(Front::new(&upstream, Limits::new(10_000.0, capacity, 0.1)).expect("made"));
+        let (told, address) = std::sync::mpsc::channel::<std::net::SocketAddr>();
+        runtime.spawn(serve(([127, 0, 0, 1], 0).into(), Arc::clone(&front), move |at| _ = told.send(at)));
+        let url = format!("http://{}", address.recv().expect("an address"));
+        let budget = (capacity * greed).to_string();
+        let publish = ["publish", "--json", "--model", &at("model"), "--items", &items, "--store", "dynamodb:lists"];
+        let more = ["--endpoint-url", &url, "--create-table", "--wcu", &budget, "--count"];
+        let told = serin(folder, &[&publish[..], &more].concat());
+        let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+        let (limits, table) = (front.limits(), &told["table"]);
+        println!(
+            "table  {capacity:.0} units, asked at {budget}: {} lists, {} counted, {:.2} % of the budget, {} units/s, the \
+             fullest second {:.0}; {} writes throttled, {} items came again",
+            told["lists"],
+            table["counted"],
+            table["share_of_budget"].as_f64().unwrap_or(f64::NAN) * 100.0,
+            table["units_per_second"],
+            limits.peak_write,
+            limits.total.write_throttles,
+            table["came_again"],
+        );
+    }
+}
+
 /// Publishing a million lists, starting with them, and what that takes of memory.
 fn million(folder: &Path) {
     let at = |name: &str| folder.join(name).display().to_string();
@@ -317,6 +410,8 @@ fn question(token: &str) -> String {
 fn serin(folder: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_serin"));
     command.env("SERIN_HOME", folder.join("home")).env("SERIN_JWT_SECRET", SECRET);
+    // For the local table; nothing here asks AWS.
+    command.env("AWS_ACCESS_KEY_ID", "local").env("AWS_SECRET_ACCESS_KEY", "local").env("AWS_REGION", "eu-west-1");
     let out = command.args(arguments).output().expect("serin runs");
     assert!(out.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&out.stderr));
     String::from_utf8_lossy(&out.stdout).into_owned()

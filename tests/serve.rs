@@ -31,11 +31,16 @@ impl Api {
         command.current_dir(home).env("SERIN_HOME", home.join("home")).env("SERIN_JWT_SECRET", SECRET);
         command.args(["serve", "--listen", "127.0.0.1:0"]).args(arguments).stderr(Stdio::piped());
         let mut child = command.spawn().expect("starts");
-        let mut line = String::new();
-        BufReader::new(child.stderr.take().expect("piped")).read_line(&mut line).expect("a line");
-        let address = line.strip_prefix("ready: http://").and_then(|l| l.split(' ').next());
-        let address = address.unwrap_or_else(|| panic!("not ready: {line}")).to_owned();
-        Self { child, address }
+        let mut said = String::new();
+        let mut lines = BufReader::new(child.stderr.take().expect("piped"));
+        while lines.read_line(&mut said).expect("a line") > 0 {
+            let last = said.lines().last().unwrap_or_default();
+            if let Some((_, address)) = last.split_once("ready: http://") {
+                let address = address.split(' ').next().unwrap_or_default().to_owned();
+                return Self { child, address };
+            }
+        }
+        panic!("it ended before it was up: {said}");
     }
 
     /// Returns status and body.
@@ -195,11 +200,26 @@ fn a_viewing_shows_in_the_next_answer_on_every_replica_and_a_withdrawal_too() {
     let order: Vec<_> = ranked["items"].as_array().expect("items").iter().map(|i| i["itemId"].to_string()).collect();
     assert!(order[0].contains('b') && order[1].contains('b') && order[4].contains("unknown"), "{ranked}");
     assert!(answered(&api, "/v1/similar/b1?limit=4", &token).0.iter().all(|item| item.starts_with('b')));
+    // Each programme says because of what it is there, where that is asked.
+    let explained = |viewer: &str| {
+        let (status, body) = api.ask("GET", &format!("/v1/recommendations/{viewer}?limit=3&explain=true"), &token, "");
+        assert_eq!(status, 200, "{body}");
+        let answer: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        let items = answer["items"].as_array().expect("items").clone();
+        items.iter().map(|i| i["because"].as_str().map(str::to_owned)).collect::<Vec<_>>()
+    };
+    let same = |because: &Option<String>, taste: &str| because.as_ref().is_some_and(|b| b.starts_with(taste));
+    assert!(explained("me").iter().all(|b| same(b, "a")), "{:?}", explained("me"));
+    assert!(explained("somebody-new").iter().all(|b| same(b, "b1")), "{:?}", explained("somebody-new"));
+    assert!(explained("nobody").iter().all(Option::is_none), "{:?}", explained("nobody"));
+    assert_eq!(api.ask("GET", "/v1/recommendations/me?explain=maybe", &token, "").0, 400);
+    assert!(!api.ask("GET", "/v1/recommendations/me", &token, "").1.contains("because"), "only where it is asked");
 
     // Consent taken back: what everybody gets, at once, everywhere, and nothing of theirs is taken in or trained on again.
     assert_eq!(answered(&api, "/v1/recommendations/me", &token).1, "list");
     assert_eq!(api.ask("POST", "/v1/forget/me", &token, "").0, 202);
     assert_eq!(answered(&api, "/v1/recommendations/me", &token).1, "popular");
+    assert!(explained("me").iter().all(Option::is_none), "who withdrew is explained nothing: {:?}", explained("me"));
     let (_, body) = api.ask("POST", "/v1/events", &token, r#"{"user":"me","item":"b1"}"#);
     assert!(body.contains("\"accepted\":0") && body.contains("\"without_consent\":1"), "{body}");
     let told = (0..100).any(|_| {
@@ -379,6 +399,66 @@ fn no_answer_mixes_two_models_while_they_are_switched_under_load() {
 }
 
 #[test]
+fn a_process_starts_on_a_store_that_is_empty_or_damaged_answers_what_it_can_and_recovers() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let home = dir.path();
+    write_data(home, "a");
+    let token = done(home, &["token"]);
+    let flags = ["--store", "embedded:store", "--items", "items.csv"];
+    let ready = |api: &Api| {
+        let (status, body) = api.ask("GET", "/health/ready", "", "");
+        (status, serde_json::from_str::<serde_json::Value>(&body).expect("JSON"))
+    };
+    let popular = |api: &Api, viewer: &str| {
+        let (status, body) = api.ask("GET", &format!("/v1/recommendations/{viewer}"), &token, "");
+        let answer: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        assert!(status == 200 && answer["items"].as_array().is_some_and(|i| !i.is_empty()), "{answer}");
+        assert_eq!((&answer["source"], &answer["degraded"]), (&"popular".into(), &true.into()), "{answer}");
+    };
+    let becomes_well = |api: &Api, what: &str| {
+        let well = || ready(api).0 == 200 && ready(api).1["store"] == "up";
+        let well = (0..1000).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            well()
+        });
+        assert!(well, "{what}: {:?}", ready(api));
+        api.first("me", &token);
+    };
+    // Nothing was ever published: it is up, answers, and does not call itself ready.
+    let api = Api::start(home, &flags);
+    popular(&api, "me");
+    let (status, state) = ready(&api);
+    assert!(status == 503 && state.to_string().contains("nothing-to-serve"), "{state}");
+    train_and_publish(home, "first");
+    becomes_well(&api, "published");
+    drop(api);
+    // The only generation is damaged: what everybody got stands in, and that is worth an answer.
+    let only = home.join("store/gen-00000001.lists");
+    let good = std::fs::read(&only).expect("bytes");
+    let damage = |bytes: &[u8]| bytes[..bytes.len() / 2].to_vec();
+    std::fs::write(&only, damage(&good)).expect("written");
+    let api = Api::start(home, &flags);
+    popular(&api, "me");
+    let (status, state) = ready(&api);
+    assert_eq!((status, &state["store"], &state["lists"]), (200, &"unreadable".into(), &serde_json::Value::Null));
+    // It was mended where it lies; the pointer did not move.
+    std::fs::write(&only, &good).expect("written");
+    becomes_well(&api, "mended");
+    drop(api);
+    // A newer one is damaged: the one before serves, and a new publish mends the store.
+    train_and_publish(home, "first");
+    let newer = home.join("store/gen-00000002.lists");
+    std::fs::write(&newer, damage(&std::fs::read(&newer).expect("bytes"))).expect("written");
+    let api = Api::start(home, &flags);
+    let (status, state) = ready(&api);
+    assert_eq!((status, &state["store"], &state["generation"]), (200, &"unreadable".into(), &1.into()), "{state}");
+    assert!(api.first("me", &token).starts_with('a'));
+    train_and_publish(home, "first");
+    becomes_well(&api, "published again");
+    assert_eq!(ready(&api).1["generation"], 3);
+}
+
+#[test]
 fn who_comes_when_the_process_is_behind_is_told_to_come_back() {
     let dir = tempfile::tempdir().expect("a folder");
     let home = dir.path();
@@ -386,11 +466,20 @@ fn who_comes_when_the_process_is_behind_is_told_to_come_back() {
     train_and_publish(home, "model");
     let api = Api::start(home, &["--store", "embedded:store", "--items", "items.csv", "--threads", "1"]);
     let token = done(home, &["token"]);
-    // Each connection brings many requests at once, each with a filter that nobody asked for before; all come together.
+    // Each connection brings many requests at once, each with a filter that nobody asked for before; all come together,
+    // and the process wakes to them from a sleep, as on a machine that had no time for it.
     let began = std::time::Instant::now();
     let mut shed = None;
+    let signal = |signal| {
+        // SAFETY: a plain signal to a child of ours that was not yet waited for.
+        assert_eq!(unsafe { libc::kill(api.child.id() as libc::pid_t, signal) }, 0);
+    };
     for round in 0..20 {
-        let mut lines: Vec<TcpStream> = (0..300).map(|_| TcpStream::connect(&api.address).expect("connects")).collect();
+        let mut lines: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(&api.address).expect("connects")).collect();
+        // All of them were taken in: who sleeps takes nobody in.
+        api.ask("GET", "/v1/recommendations/me?limit=1", &token, "");
+        signal(libc::SIGSTOP);
+        let asleep = std::time::Instant::now();
         for (at, line) in lines.iter_mut().enumerate() {
             let one = |n: usize| {
                 let filter = format!("channel=-x{round}x{at}x{n}{}", ",-y".repeat(40));
@@ -400,6 +489,8 @@ fn who_comes_when_the_process_is_behind_is_told_to_come_back() {
             };
             let _ = line.write_all((0..60).map(one).collect::<String>().as_bytes());
         }
+        std::thread::sleep(std::time::Duration::from_millis(600).saturating_sub(asleep.elapsed()));
+        signal(libc::SIGCONT);
         for line in &mut lines {
             let _ = line.set_read_timeout(Some(std::time::Duration::from_millis(500)));
             let mut heap = vec![0; 1 << 20];
@@ -422,10 +513,7 @@ fn who_comes_when_the_process_is_behind_is_told_to_come_back() {
             break;
         }
     }
-    let Some(shed) = shed else {
-        eprintln!("cannot tell: this machine was never behind");
-        return;
-    };
+    let shed = shed.expect("it slept while thousands of requests came, and never said that it is behind");
     assert!(shed.to_lowercase().contains("retry-after: 1") && shed.contains("overloaded"), "{shed}");
     // It comes round: the backlog goes, and everybody is served again.
     let well = (0..400).any(|_| {

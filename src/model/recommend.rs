@@ -86,13 +86,12 @@ fn in_groups<'a>(
         let lists: Vec<Vec<Vec<(u32, f32)>>> = some
             .par_chunks(TOGETHER)
             .map_init(
-                || Scores::new(tiles),
-                |scores, group| {
+                || (Scores::new(tiles), Vec::new()),
+                |(scores, best), group| {
                     scores.score(tiles, group.iter().map(|row| of(*row)));
                     let list = |i| {
-                        let mut best = Vec::with_capacity(top.min(tiles.programmes) + 1);
-                        highest(scores.of(i, tiles), top, &mut best);
-                        best
+                        highest(scores.of(i, tiles), top, best);
+                        best.clone()
                     };
                     (0..group.len()).map(list).collect()
                 },
@@ -108,7 +107,7 @@ pub fn top_for(factors: &[f32], model: &Model, seen: &[u32], top: usize) -> Vec<
     let tiles = model.tiles();
     let mut scores = Scores::new(tiles);
     scores.score(tiles, std::iter::once((factors, seen)));
-    let mut best = Vec::with_capacity(top.min(model.programmes()) + 1);
+    let mut best = Vec::new();
     highest(scores.of(0, tiles), top, &mut best);
     best
 }

@@ -39,31 +39,45 @@ impl Scores {
 }
 
 /// Writes the highest scores into `best`, highest first; of equal ones the lower index comes first.
+///
+/// What is above the limit is only collected; from time to time the limit is raised to the last of the best so far.
+/// Keeping them in order all the way takes several times as long.
 pub fn highest(scores: &[f32], top: usize, best: &mut Vec<(u32, f32)>) {
     best.clear();
     if top == 0 {
         return;
     }
     let kernel = kernel::best();
+    let room = 2 * top + 4 * BLOCK;
+    best.reserve(room + BLOCK);
     let mut limit = f32::NEG_INFINITY;
     for (block, sixteen) in scores.chunks_exact(BLOCK).enumerate() {
         let mut bits = kernel.above(sixteen, limit);
         while bits != 0 {
             let i = bits.trailing_zeros() as usize;
             bits &= bits - 1;
-            let score = sixteen[i];
-            if score > limit {
-                let at = best.partition_point(|b| b.1 >= score);
-                if best.len() == top {
-                    best.pop();
-                }
-                best.insert(at, ((block * BLOCK + i) as u32, score));
-                if best.len() == top {
-                    limit = best[top - 1].1;
-                }
-            }
+            best.push(((block * BLOCK + i) as u32, sixteen[i]));
+        }
+        if best.len() > room {
+            keep(top, best);
+            // A later one that is only as high comes after all of these.
+            limit = best[top - 1].1;
         }
     }
+    if best.len() > top {
+        keep(top, best);
+    }
+    best.sort_unstable_by(first);
+}
+
+/// Keeps the `top` first ones of more, in any order but for the last, which is in its place.
+fn keep(top: usize, best: &mut Vec<(u32, f32)>) {
+    best.select_nth_unstable_by(top - 1, first);
+    best.truncate(top);
+}
+
+fn first(a: &(u32, f32), b: &(u32, f32)) -> std::cmp::Ordering {
+    b.1.partial_cmp(&a.1).unwrap_or(std::cmp::Ordering::Equal).then(a.0.cmp(&b.0))
 }
 
 #[cfg(test)]
@@ -81,6 +95,24 @@ mod tests {
         for top in [1, 7, 63, 64, 100] {
             highest(&scores, top, &mut best);
             assert_eq!(best, expected[..top.min(expected.len())], "top {top}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_same_as_by_sorting_all(seeds in proptest::collection::vec(0_u16..600, 0..2000), top in 1_usize..150, rises in proptest::bool::ANY) {
+            // Rising scores are the worst case: each one is among the best when it comes.
+            let mut scores: Vec<f32> = seeds.iter().map(|s| if *s == 0 { f32::NEG_INFINITY } else { f32::from(*s) / 7.0 - 40.0 }).collect();
+            if rises {
+                scores.sort_by(f32::total_cmp);
+            }
+            scores.resize(scores.len().next_multiple_of(BLOCK), f32::NEG_INFINITY);
+            let mut expected: Vec<(u32, f32)> = (0..).zip(scores.iter().copied()).filter(|s: &(u32, f32)| s.1.is_finite()).collect();
+            expected.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+            expected.truncate(top);
+            let mut best = Vec::new();
+            highest(&scores, top, &mut best);
+            proptest::prop_assert_eq!(best, expected);
         }
     }
 }

@@ -40,7 +40,7 @@ pub enum Found<'a> {
     Failed,
 }
 
-impl Asking<'_> {
+impl<'w> Asking<'w> {
     /// Whether nothing of this viewer may be used: no consent, or withdrawn.
     pub fn is_withheld(&self) -> bool {
         self.world.consent.of(self.viewer) != Consented::Yes
@@ -56,6 +56,12 @@ impl Asking<'_> {
             let live = self.world.live.as_ref().filter(|_| !past.viewings.is_empty())?;
             live.factors(self.viewer, Some(past))
         })?
+    }
+
+    /// Returns what explains their answer, where that is asked and a model is held.
+    fn because(&self, wish: &Wish, room: &Room) -> Option<Because<'w>> {
+        let live = self.world.live.as_ref().filter(|_| wish.explain)?;
+        Some(Because { live, past: live.past(self.viewer, &room.watched) })
     }
 
     /// Reads the viewer's list.
@@ -75,7 +81,7 @@ fn read<'b>(
     scratch: &'b mut Vec<u8>,
 ) -> Found<'b> {
     let Some(shelf) = &world.shelf else {
-        if world.awaits_lists {
+        if world.awaits_lists() {
             meter.store_left_alone.fetch_add(1, Relaxed);
             return Found::Failed;
         }
@@ -124,7 +130,8 @@ pub fn recommend(
     let degraded = match (asking.read(scratch), &world.shelf) {
         (Found::List(list), Some(shelf)) => {
             let programmes = list.iter().map(|(n, s)| (shelf.programme(n), s));
-            let items = put(world, programmes, wish, &room.watched, kind, out);
+            let why = asking.because(wish, room);
+            let items = put(world, programmes, wish, &room.watched, kind, why.as_ref(), out);
             return Answer { source: Source::List, degraded: false, items };
         }
         (Found::Failed, _) => true,
@@ -150,14 +157,15 @@ fn score(
     let most = asking.world.rules.as_ref().map_or(wish.limit, |rules| rules.wanted(wish.limit));
     live.recommend(asking.viewer, factors, wish, most, room);
     let kind = Kind { source: Source::Live, personal: true };
-    let items = put(asking.world, room.best.iter().copied(), wish, &room.watched, kind, out);
+    let why = asking.because(wish, room);
+    let items = put(asking.world, room.best.iter().copied(), wish, &room.watched, kind, why.as_ref(), out);
     Answer { source: Source::Live, degraded, items }
 }
 
 /// Picks what everybody gets.
 pub fn popular(world: &World, wish: &Wish, room: &Room, degraded: bool, out: &mut Vec<u8>) -> Answer {
     let kind = Kind { source: Source::Popular, personal: false };
-    let items = put(world, world.popular.iter().copied(), wish, &room.watched, kind, out);
+    let items = put(world, world.popular.iter().copied(), wish, &room.watched, kind, None, out);
     Answer { source: Source::Popular, degraded, items }
 }
 
@@ -175,16 +183,32 @@ pub fn similar(
     room.watched.clear();
     room.watched.push(index);
     if world.live.as_ref().is_some_and(|live| live.similar(index, wish, room)) {
-        let items = write_items(world, room.best.iter().copied(), wish, &[], out);
+        let items = write_items(world, room.best.iter().copied(), wish, &[], None, out);
         return Answer { source: Source::Live, degraded: false, items };
     }
     match (read(world, meter, &similar_key(world.catalogue.id(index)), fetched, scratch), &world.shelf) {
         (Found::List(list), Some(shelf)) => {
             let programmes = list.iter().map(|(n, s)| (shelf.programme(n), s));
-            let items = write_items(world, programmes, wish, &[], out);
+            let items = write_items(world, programmes, wish, &[], None, out);
             Answer { source: Source::List, degraded: false, items }
         }
         (found, _) => popular(world, wish, room, matches!(found, Found::Failed), out),
+    }
+}
+
+/// What one viewer watched, to say of each programme which of it is most like it.
+struct Because<'a> {
+    live: &'a Live,
+    past: Vec<u32>,
+}
+
+/// Appends because of what a programme is there, where that was asked and something is known.
+#[inline]
+fn explain(world: &World, because: Option<&Because<'_>>, programme: u32, out: &mut Vec<u8>) {
+    let Some(why) = because else { return };
+    if let Some(watched) = why.live.because(&why.past, programme) {
+        out.extend_from_slice(b",\"because\":");
+        write_text(world.catalogue.id(watched), out);
     }
 }
 
@@ -202,9 +226,10 @@ fn put(
     wish: &Wish,
     without: &[u32],
     kind: Kind,
+    because: Option<&Because<'_>>,
     out: &mut Vec<u8>,
 ) -> usize {
-    let Some(rules) = &world.rules else { return write_items(world, programmes, wish, without, out) };
+    let Some(rules) = &world.rules else { return write_items(world, programmes, wish, without, because, out) };
     let candidates: Vec<_> = programmes.take(rules.wanted(wish.limit)).collect();
     let choice = Choice {
         candidates: &candidates,
@@ -233,17 +258,22 @@ fn put(
             out.extend_from_slice(b",\"propensity\":");
             write_score(chance, out);
         }
+        // What the platform or chance put there is there because of nothing that was watched.
+        if matches!(placed.why, Why::Plain | Why::Fresh | Why::Boost(_)) {
+            explain(world, because, placed.programme, out);
+        }
         out.push(b'}');
     }
     placed.len()
 }
 
 /// Appends what passes the filter, at most the limit; returns how many.
-pub fn write_items(
+fn write_items(
     world: &World,
     programmes: impl Iterator<Item = (u32, f32)>,
     wish: &Wish,
     without: &[u32],
+    because: Option<&Because<'_>>,
     out: &mut Vec<u8>,
 ) -> usize {
     let mut items = 0;
@@ -256,6 +286,7 @@ pub fn write_items(
         }
         out.extend_from_slice(world.catalogue.fragment(programme).as_bytes());
         write_score(score, out);
+        explain(world, because, programme, out);
         out.push(b'}');
         items += 1;
         if items == wish.limit {

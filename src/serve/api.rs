@@ -34,7 +34,7 @@ use super::store::similar_key;
 use super::stores::remote::{Distant, Fetched, Lately, Why};
 use super::trouble::{Suffered, repeats};
 use super::wish::{self, Wish};
-use super::world::World;
+use super::world::{Lack, World};
 
 /// Queries whose compiled form a worker keeps.
 const WISHES: usize = 1024;
@@ -108,8 +108,13 @@ impl Future for Pending {
 }
 
 impl Api {
+    /// Whether it takes new work, and has something to answer it with.
     pub fn ready(&self) -> bool {
-        !self.draining.load(Relaxed)
+        !self.is_draining() && self.world.load().has_answers
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Relaxed)
     }
 
     /// The process's clock, Unix seconds.
@@ -433,7 +438,7 @@ impl Worker {
         let wish = self.memory.borrow_mut().wish(world, query)?;
         let mut body = Vec::with_capacity(2048);
         body.extend_from_slice(b"{\"items\":[");
-        let answer = answer::popular(world, &wish, &Room::default(), world.awaits_lists, &mut body);
+        let answer = answer::popular(world, &wish, &Room::default(), world.awaits_lists(), &mut body);
         Ok(self.finish(world, &answer, body))
     }
 
@@ -517,10 +522,15 @@ impl Worker {
                     "lists": world.lists_held(),
                     "generation": world.generation_number(),
                     // A store that is down is no reason to take the process out: it answers what everybody gets.
-                    "store": if world.awaits_lists || world.distant().is_some_and(Distant::is_left_alone) { "down" } else { "up" },
+                    "store": state_of_store(&world),
                     "refreshes_failed": self.api.meter.refreshes_failed.load(Relaxed),
                 });
                 Some(by_us(json(state.to_string().into_bytes())))
+            }
+            "ready" if !self.api.is_draining() => {
+                let state = state_of_store(&self.api.world.load());
+                let detail = format!("the store of lists is {state} and nothing stands in: publish to it");
+                Some(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "nothing-to-serve", detail).reply())
             }
             "ready" => {
                 let detail = "the process is draining and takes no new work";
@@ -571,6 +581,13 @@ impl Memory {
         self.wishes.insert(key.into(), Rc::clone(&wish));
         Ok(wish)
     }
+}
+
+/// Says in one word how the store of lists is. One that is down is no reason to take the process out: what everybody
+/// gets is answered.
+fn state_of_store(world: &World) -> &'static str {
+    let down = world.distant().is_some_and(Distant::is_left_alone);
+    world.lack.map_or(if down { "down" } else { "up" }, Lack::word)
 }
 
 pub fn json(body: impl Into<Bytes>) -> Reply {

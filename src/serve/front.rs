@@ -116,11 +116,16 @@ impl Front {
         }
         let reply = match request.uri().path() {
             "/health/live" => by_us(json(&br#"{"status":"live"}"#[..])),
-            "/health/ready" if self.platforms.iter().all(|(_, w)| w.api.ready()) => {
-                by_us(json(&br#"{"status":"ready"}"#[..]))
+            // One platform without lists is no reason to take the others out; each tells its own state below its name.
+            "/health/ready" if self.platforms.iter().any(|(_, w)| w.api.ready()) => {
+                let state = |w: &Worker| if w.api.ready() { "ready" } else { "not ready" };
+                let each: serde_json::Map<_, _> =
+                    self.platforms.iter().map(|(name, w)| (name.to_string(), state(w).into())).collect();
+                let told = serde_json::json!({"status": "ready", "platforms": each});
+                by_us(json(told.to_string().into_bytes()))
             }
             "/health/ready" => {
-                let detail = "a platform is draining and takes no new work";
+                let detail = "no platform is ready: the process is draining, or has nothing to serve";
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, "draining", detail).reply()
             }
             path => {

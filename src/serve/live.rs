@@ -124,13 +124,35 @@ impl Live {
     pub fn similar(&self, index: u32, wish: &Wish, room: &mut Room) -> bool {
         let Some(own) = self.number(index) else { return false };
         let rank = self.model.rank();
-        let (rows, shelf) = self.directions.get_or_init(|| {
-            let rows = directions(&self.model);
-            let shelf = Shelf::new(&rows, rank, &self.programmes);
-            (rows, shelf)
-        });
+        let (rows, shelf) = self.directions();
         self.best(shelf, rows, &rows[own as usize * rank..][..rank], &[own], wish, wish.limit, room);
         true
+    }
+
+    /// Returns what there is to explain a viewer's answers with: what they watched, by what is known here.
+    pub fn past(&self, viewer: &str, watched: &[u32]) -> Vec<u32> {
+        let seen = self.model.viewer_index(viewer).map_or(&[][..], |v| self.model.seen(v));
+        let fresh = watched.iter().filter_map(|index| self.number(*index));
+        seen.iter().copied().chain(fresh).filter(|p| self.programme(*p) != GONE).collect()
+    }
+
+    /// Returns which programme of a viewer's past is most like one of the catalogue, by its index there; none where the
+    /// model sees no likeness.
+    pub fn because(&self, past: &[u32], index: u32) -> Option<u32> {
+        let (rank, own) = (self.model.rank(), self.number(index)?);
+        let (rows, _) = self.directions();
+        let row = |p: u32| &rows[p as usize * rank..][..rank];
+        let like = |p: &u32| (*p, bytes::best().dot(row(*p), row(own)));
+        let most = past.iter().filter(|p| **p != own).map(like).max_by(|a, b| a.1.total_cmp(&b.1));
+        most.filter(|(_, likeness)| *likeness > 0.0).map(|(p, _)| self.programme(p))
+    }
+
+    fn directions(&self) -> &(Vec<f32>, Shelf) {
+        self.directions.get_or_init(|| {
+            let rows = directions(&self.model);
+            let shelf = Shelf::new(&rows, self.model.rank(), &self.programmes);
+            (rows, shelf)
+        })
     }
 
     /// Returns the score of one programme of the catalogue for somebody with these factors.

@@ -17,7 +17,7 @@ use super::stand_in;
 use super::stores::embedded;
 use super::stores::remote::{Afar, Distant, Watcher};
 use super::viewers::Viewers;
-use super::world::{Held, World};
+use super::world::{Held, Lack, World};
 use crate::model::consent::Consent;
 use crate::model::files::Model;
 use crate::stop::Stop;
@@ -78,7 +78,8 @@ impl Sources {
         self.read(None)
     }
 
-    /// The same for a start: while the store elsewhere is down, what was kept in `folder` stands in for its lists.
+    /// The same for a start: where the store is down, empty or damaged, a generation before or what was kept in `folder`
+    /// stands in for its lists.
     pub fn begin(&self, folder: &Path) -> Result<World, ServeError> {
         let world = self.read(Some(folder))?;
         if let Err(error) = stand_in::keep(folder, &world) {
@@ -89,13 +90,27 @@ impl Sources {
 
     fn read(&self, stand_in: Option<&Path>) -> Result<World, ServeError> {
         let catalogue = Arc::new(Catalogue::open(&self.items)?);
-        let mut awaited = None;
+        let mut lack = None;
         let held = match &self.store {
-            Some(Lists::Here(path)) => Some(Held::Here(embedded::open(path)?)),
+            Some(Lists::Here(path)) => match (embedded::open(path), stand_in) {
+                (Err(error @ ServeError::NothingPublished { .. }), Some(_)) => {
+                    log(format_args!("there are no lists yet, the popular list is answered until there are: {error}"));
+                    lack = Some(Lack::Unpublished);
+                    None
+                }
+                (Err(error @ (ServeError::DamagedStore { .. } | ServeError::Io { .. })), Some(_)) => {
+                    lack = Some(Lack::Unreadable);
+                    let before = embedded::whole_before(path);
+                    let serves = before.as_ref().map_or("the popular list", |g| &g.name);
+                    log(format_args!("the lists cannot be read, {serves} serves until they can: {error}"));
+                    before.map(Held::Here)
+                }
+                (told, _) => Some(Held::Here(told?)),
+            },
             Some(Lists::There(afar)) => match (Distant::open(afar), stand_in) {
-                (Err(error @ ServeError::TableFailed { .. }), Some(folder)) => {
+                (Err(error @ ServeError::TableFailed { .. }), Some(_)) => {
                     log(format_args!("the store is down, the popular list is answered until it is back: {error}"));
-                    awaited = Some(folder);
+                    lack = Some(Lack::Down);
                     None
                 }
                 (told, _) => Some(Held::There(told?)),
@@ -118,12 +133,12 @@ impl Sources {
                 return Err(ServeError::Setting(what));
             }
         };
-        let world = match awaited {
-            Some(folder) => {
+        let world = match (lack, stand_in) {
+            (Some(lack), Some(folder)) if held.is_none() => {
                 let stand_in = stand_in::recall(folder, &catalogue);
-                World::without_lists(catalogue, model, consent, filters, stand_in)
+                World::without_lists(catalogue, model, consent, filters, lack, stand_in)
             }
-            None => World::new(catalogue, held, model, consent, filters)?,
+            _ => World { lack, ..World::new(catalogue, held, model, consent, filters)? },
         };
         Ok(World { viewers, rules, ..world })
     }
@@ -178,7 +193,9 @@ pub fn keep_fresh(
     thread::Builder::new().name("refresh".to_owned()).spawn(move || {
         let mut pointer = Pointer::default();
         let mut seen = sources.look(&mut pointer);
-        let mut again: Option<(Instant, Duration)> = None;
+        // What could not be read at the start may be mended where it lies: the pointer need not move for that.
+        let lacks = api.world.load().lack.is_some() && matches!(sources.store, Some(Lists::Here(_)));
+        let mut again = lacks.then(|| (Instant::now() + FIRST_PAUSE, FIRST_PAUSE));
         while !stop.requested() {
             thread::sleep(EACH);
             if let Err(error) = api.recent.catch_up(now_s()) {
@@ -191,14 +208,14 @@ pub fn keep_fresh(
             }
             match sources.open() {
                 Ok(world) => {
-                    if let Err(error) = stand_in::keep(&folder, &world) {
-                        tracing::warn!(%error, "what everybody gets could not be kept for the next start");
-                    }
                     let generation = now.generation.as_deref().unwrap_or("none");
                     log(format_args!("refreshed: {} programmes, generation {generation}", world.catalogue.len()));
                     let until = world.knows_until();
                     api.world.store(Arc::new(world));
                     api.recent.prune(until);
+                    if let Err(error) = stand_in::keep(&folder, &api.world.load()) {
+                        tracing::warn!(%error, "what everybody gets could not be kept for the next start");
+                    }
                     again = None;
                 }
                 Err(error) => {

@@ -78,7 +78,8 @@ fn shown(path: &Path) -> String {
 /// Reads until it says where it listens; what it says afterwards is read and forgotten, so that it never waits for us.
 fn ready(mut said: BufReader<std::process::ChildStderr>) -> Option<String> {
     let mut line = String::new();
-    while said.read_line(&mut line).ok()? > 0 {
+    // One that is up and has nothing to answer is of no use here.
+    while said.read_line(&mut line).ok()? > 0 && !line.starts_with("not ready: ") {
         if let Some(url) = line.strip_prefix("ready: ").and_then(|l| l.split(' ').next()) {
             let url = url.trim().to_owned();
             thread::spawn(move || said.lines().map_while(Result::ok).for_each(drop));

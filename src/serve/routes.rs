@@ -61,6 +61,12 @@ pub fn openapi<'c>(columns: impl Iterator<Item = &'c str>) -> Value {
     let listed = |first: Option<Value>| -> Value {
         first.into_iter().chain([limit.clone()]).chain(filters.iter().cloned()).collect()
     };
+    let explained = |mut parameters: Value| {
+        let explain = json!({"name": "explain", "in": "query", "schema": {"type": "boolean"},
+            "description": "whether each programme says because of what the viewer watched it is there"});
+        parameters.as_array_mut().into_iter().for_each(|all| all.push(explain.clone()));
+        parameters
+    };
     let answer = |name: &str, status: &str, what: &str, more: &[&str]| {
         let mut answers = Map::new();
         let schema = json!({"$ref": format!("#/components/schemas/{name}")});
@@ -92,7 +98,7 @@ pub fn openapi<'c>(columns: impl Iterator<Item = &'c str>) -> Value {
         "info": {"title": "serin", "version": env!("CARGO_PKG_VERSION"), "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
         "paths": {
             "/v1/recommendations/{user_id}": {"get": {"summary": "What a viewer is recommended", "security": bearer,
-                "parameters": listed(Some(user())), "responses": answer("Items", "200", "best first", &reads)}},
+                "parameters": explained(listed(Some(user()))), "responses": answer("Items", "200", "best first", &reads)}},
             "/v1/similar/{item_id}": {"get": {"summary": "Programmes most like one", "security": bearer,
                 "parameters": listed(Some(id("item_id", "the programme"))),
                 "responses": answer("Items", "200", "most similar first", &["400", "401", "404", "503"])}},
@@ -135,10 +141,11 @@ fn schemas() -> Value {
     let scored = json!({"type": "array", "items": {"type": "object", "required": ["itemId"],
         "properties": {"itemId": text(), "score": {"type": "number"},
             "reason": {"type": "string", "description": "why it is there, where the platform has rules"},
+            "because": {"type": "string", "description": "what the viewer watched that is most like it, where `explain=true` asks and a model is held"},
             "propensity": {"type": "number", "exclusiveMinimum": 0, "maximum": 1, "description": "the chance with which it came to its place"}}}});
     json!({
         "Items": {"type": "object", "required": ["items", "source", "model", "degraded"], "properties": {
-            "user": text(), "item": text(), "items": scored, "model": text(), "degraded": {"type": "boolean"},
+            "user": text(), "item": text(), "items": scored, "model": or_null(text()), "degraded": {"type": "boolean"},
             "source": {"enum": ["list", "live", "popular"]}}},
         "Ranking": {"type": "object", "required": ["items"], "properties": {
             "items": {"type": "array", "items": text(), "minItems": 1, "maxItems": MOST_ITEMS}}},

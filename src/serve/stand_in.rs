@@ -1,11 +1,11 @@
-//! What everybody gets, kept from when the store was last read: a process that starts while the store is down has something to answer.
+//! What everybody gets, kept from when the store was last read: a process that starts without its lists has something to answer.
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::catalogue::Catalogue;
-use super::world::{GONE, World};
+use super::world::{GONE, StandIn, World};
 use crate::durable;
 
 /// Programmes that are answered where nothing was kept: the first of the catalogue.
@@ -22,9 +22,9 @@ fn place(folder: &Path) -> PathBuf {
     folder.join("popular.json")
 }
 
-/// Keeps what everybody gets of a world whose lists lie elsewhere.
+/// Keeps what everybody gets of a world that has lists.
 pub fn keep(folder: &Path, world: &World) -> std::io::Result<()> {
-    if world.distant().is_none() {
+    if world.shelf.is_none() {
         return Ok(());
     }
     let popular = world.popular.iter().map(|(p, score)| (world.catalogue.id(*p).to_owned(), *score)).collect();
@@ -33,16 +33,16 @@ pub fn keep(folder: &Path, world: &World) -> std::io::Result<()> {
     durable::write(&place(folder), &serde_json::to_vec(&kept)?)
 }
 
-/// Returns what was kept, as far as the catalogue holds it, and the model's name as JSON text; else the catalogue's first.
-pub fn recall(folder: &Path, catalogue: &Catalogue) -> (Vec<(u32, f32)>, String) {
+/// Returns what was kept, as far as the catalogue holds it; else the catalogue's first.
+pub fn recall(folder: &Path, catalogue: &Catalogue) -> StandIn {
     let kept = std::fs::read(place(folder)).ok().and_then(|text| serde_json::from_slice::<Kept>(&text).ok());
     let known = |kept: Kept| {
         let indexed = kept.popular.iter().map(|(id, score)| (catalogue.index(id).unwrap_or(GONE), *score));
         let popular: Vec<_> = indexed.filter(|(index, _)| *index != GONE).collect();
-        (!popular.is_empty()).then_some((popular, kept.model))
+        (!popular.is_empty()).then_some(StandIn { popular, model: kept.model, known: true })
     };
     kept.and_then(known).unwrap_or_else(|| {
         let first = 0..FIRST.min(catalogue.len() as u32);
-        (first.map(|index| (index, 0.0)).collect(), "null".to_owned())
+        StandIn { popular: first.map(|index| (index, 0.0)).collect(), model: "null".to_owned(), known: false }
     })
 }

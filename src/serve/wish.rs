@@ -19,13 +19,15 @@ const ITEMS: usize = 20;
 pub struct Wish {
     pub limit: usize,
     pub filter: Option<Bits>,
+    /// Whether each programme says because of what it is there.
+    pub explain: bool,
     /// The filter in the order of one shelf, by the shelf's number.
     ordered: RefCell<Option<(u64, Rc<Bits>)>>,
 }
 
 impl Wish {
     pub fn new(limit: usize, filter: Option<Bits>) -> Self {
-        Self { limit, filter, ordered: RefCell::default() }
+        Self { limit, filter, explain: false, ordered: RefCell::default() }
     }
 
     /// Returns the filter in a shelf's order, made where this wish was not yet asked there.
@@ -48,13 +50,19 @@ impl Wish {
 
     /// Reads a query such as `limit=20&channel=ch-nine&devices=-tv`.
     pub fn read(catalogue: &Catalogue, query: &str) -> Result<Self, Problem> {
-        let mut limit = ITEMS;
+        let (mut limit, mut explain) = (ITEMS, false);
         let mut pairs = Vec::new();
         for pair in query.split('&').filter(|p| !p.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (key, value) = (decode(key, true)?, decode(value, true)?);
             if key == "limit" {
                 limit = read_limit(&value)?;
+            } else if key == "explain" {
+                explain = match &*value {
+                    "true" => true,
+                    "false" => false,
+                    _ => return Err(Problem::bad_request("bad-explain", "explain is `true` or `false`")),
+                };
             } else {
                 pairs.push((key.into_owned(), value.into_owned()));
             }
@@ -63,7 +71,7 @@ impl Wish {
             filter::FilterError::UnknownKey { .. } => Problem::bad_request("unknown-filter", e.to_string()),
             _ => Problem::bad_request("bad-filter", e.to_string()),
         })?;
-        Ok(Self::new(limit, filter))
+        Ok(Self { explain, ..Self::new(limit, filter) })
     }
 
     #[inline]

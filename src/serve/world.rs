@@ -15,6 +15,37 @@ use super::viewers::Viewers;
 use crate::model::consent::Consent;
 use crate::model::files::Model;
 
+/// Why the lists that should serve do not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// The store elsewhere did not answer when this process started.
+    Down,
+    /// Nothing was ever published there.
+    Unpublished,
+    /// What the pointer names is damaged or cannot be read.
+    Unreadable,
+}
+
+impl Lack {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Down => "down",
+            Self::Unpublished => "empty",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
+/// What everybody gets where there is neither a list nor a model to take it from.
+pub struct StandIn {
+    /// Programmes by catalogue index, and their scores.
+    pub popular: Vec<(u32, f32)>,
+    /// The model's name as JSON text.
+    pub model: String,
+    /// Whether it was popular once; the catalogue's own order is not.
+    pub known: bool,
+}
+
 /// Stands for a programme that the catalogue does not hold.
 pub const GONE: u32 = u32::MAX;
 
@@ -30,8 +61,10 @@ pub struct World {
     pub viewers: Viewers,
     /// What the platform wants beside the model.
     pub rules: Option<Rules>,
-    /// Whether there should be lists, and the store that has them was down when this process started.
-    pub awaits_lists: bool,
+    /// Why the lists that should serve do not: there are none on the shelf, or those of a generation before.
+    pub lack: Option<Lack>,
+    /// Whether there is something that is worth an answer, and not only the catalogue's own order.
+    pub has_answers: bool,
     /// Programmes by catalogue index, most popular first.
     pub popular: Vec<(u32, f32)>,
     /// The model's name as JSON text.
@@ -106,26 +139,36 @@ impl World {
             return Err(ServeError::Setting(what.to_owned()));
         }
         let model = serde_json::Value::from(name).to_string();
-        let (viewers, rules, awaits_lists) = (Viewers::default(), None, false);
-        Ok(Self { catalogue, shelf, live, consent, filters, viewers, rules, awaits_lists, popular, model })
+        let (viewers, rules) = (Viewers::default(), None);
+        let (lack, has_answers) = (None, true);
+        Ok(Self { catalogue, shelf, live, consent, filters, viewers, rules, lack, has_answers, popular, model })
     }
 
-    /// A world without the lists that it should have: `popular` and the model's name stand in, unless a model is held.
+    /// A world without the lists that it should have: what everybody gets stands in, unless a model is held.
     pub fn without_lists(
         catalogue: Arc<Catalogue>,
         model: Option<Model>,
         consent: Consent,
         filters: Filters,
-        (mut popular, mut name): (Vec<(u32, f32)>, String),
+        lack: Lack,
+        stand_in: StandIn,
     ) -> Self {
         let live = model.map(|m| Live::new(m, &catalogue));
+        let StandIn { mut popular, model: mut name, known } = stand_in;
+        // A store that is down may have everything: the process is of use, and is so again without a new start.
+        let has_answers = known || live.is_some() || lack == Lack::Down;
         if let Some(live) = &live {
             popular = live.model.popular().iter().map(|(p, s)| (live.programme(*p), *s)).collect();
             popular.retain(|(programme, _)| *programme != GONE);
             name = serde_json::Value::from(live.model.id()).to_string();
         }
-        let (viewers, rules, awaits_lists) = (Viewers::default(), None, true);
-        Self { catalogue, shelf: None, live, consent, filters, viewers, rules, awaits_lists, popular, model: name }
+        let (viewers, rules, shelf, lack, model) = (Viewers::default(), None, None, Some(lack), name);
+        Self { catalogue, shelf, live, consent, filters, viewers, rules, lack, has_answers, popular, model }
+    }
+
+    /// Whether there should be lists and are none.
+    pub fn awaits_lists(&self) -> bool {
+        self.lack.is_some() && self.shelf.is_none()
     }
 
     /// The lists, where they lie elsewhere.

@@ -199,6 +199,7 @@ fn say_ready(session: &Session, server: &Server, apis: &[(String, Arc<Api>)]) {
         let held = api.world.load();
         let lists = held.lists_held().map_or(String::new(), |n| format!(", {n} lists"));
         let path = if name.is_empty() { String::new() } else { format!("/{name}") };
-        eprintln!("ready: http://{}{path} ({} programmes{lists})", server.address, held.catalogue.len());
+        let state = if api.ready() { "ready" } else { "not ready" };
+        eprintln!("{state}: http://{}{path} ({} programmes{lists})", server.address, held.catalogue.len());
     }
 }

@@ -54,6 +54,14 @@ pub fn open(store: &Path) -> Result<Generation, ServeError> {
     Generation::open(store, &name)
 }
 
+/// Returns the newest generation before the one that should serve, of those that are whole: what is left of a store
+/// that is damaged. Newer ones were rolled back from, or never switched to.
+pub fn whole_before(store: &Path) -> Option<Generation> {
+    let now = current(store).ok().flatten().filter(|name| number_of(name).is_some())?;
+    let before = generations(store).ok()?.into_iter().rev().filter(|name| *name < now);
+    before.into_iter().find_map(|name| Generation::open(store, &name).ok())
+}
+
 impl Generation {
     pub fn open(store: &Path, name: &str) -> Result<Self, ServeError> {
         let path = store.join(name);
@@ -226,7 +234,11 @@ impl Writer {
         sweep_drafts(store).map_err(ServeError::io(store))?;
         let before = current(store).map_err(ServeError::io(store))?;
         let table = match &before {
-            Some(name) => Generation::open(store, name)?.meta.table,
+            // Who publishes over a damaged store mends it: each generation has a table of its own.
+            Some(name) => match Generation::open(store, name) {
+                Ok(generation) => generation.meta.table,
+                Err(_) => whole_before(store).map(|g| g.meta.table).unwrap_or_default(),
+            },
             None => Vec::new(),
         };
         let newest = generations(store).map_err(ServeError::io(store))?.last().and_then(|n| number_of(n));
