@@ -30,14 +30,14 @@ impl Api {
         let mut command = Command::new(env!("CARGO_BIN_EXE_serin"));
         command.current_dir(home).env("SERIN_HOME", home.join("home")).env("SERIN_JWT_SECRET", SECRET);
         command.args(["serve", "--listen", "127.0.0.1:0"]).args(arguments).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("starts");
+        let mut api = Self { child: command.spawn().expect("starts"), address: String::new() };
         let mut said = String::new();
-        let mut lines = BufReader::new(child.stderr.take().expect("piped"));
+        let mut lines = BufReader::new(api.child.stderr.take().expect("piped"));
         while lines.read_line(&mut said).expect("a line") > 0 {
             let last = said.lines().last().unwrap_or_default();
             if let Some((_, address)) = last.split_once("ready: http://") {
-                let address = address.split(' ').next().unwrap_or_default().to_owned();
-                return Self { child, address };
+                address.split(' ').next().unwrap_or_default().clone_into(&mut api.address);
+                return api;
             }
         }
         panic!("it ended before it was up: {said}");
