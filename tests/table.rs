@@ -79,6 +79,15 @@ fn publish<'a>(server: &'a Server, more: &[&'a str]) -> Vec<&'a str> {
     all
 }
 
+/// Forty viewers' lists in a table that has room.
+fn published() -> (tempfile::TempDir, Server) {
+    let dir = tempfile::tempdir().expect("a folder");
+    train(dir.path(), 40);
+    let server = Server::start(10_000.0, 10_000.0, 300.0);
+    done(dir.path(), &publish(&server, &[]));
+    (dir, server)
+}
+
 /// An API process that answers from the table.
 fn start(home: &Path, url: &str, more: &[&str]) -> Api {
     let store = ["serve", "--listen", "127.0.0.1:0", "--items", "items.csv", "--store", "dynamodb:lists"];
@@ -220,11 +229,8 @@ fn a_publish_that_was_killed_is_gone_on_with_and_serves_nothing_until_it_is_whol
 
 #[test]
 fn a_store_that_throttles_or_is_down_gives_the_popular_list_marked_and_at_once() {
-    let dir = tempfile::tempdir().expect("a folder");
+    let (dir, server) = published();
     let home = dir.path();
-    train(home, 40);
-    let server = Server::start(10_000.0, 10_000.0, 300.0);
-    done(home, &publish(&server, &[]));
     let narrow =
         Server { front: Arc::new(Front::new(&server.upstream, Limits::new(1.0, 1.0, 30.0)).expect("made")), ..server };
     let front = Arc::clone(&narrow.front);
@@ -330,11 +336,8 @@ fn between(to: String) -> (String, Arc<Between>) {
 
 #[test]
 fn a_store_that_stalls_holds_no_request_beyond_its_deadline_and_is_used_again_when_it_is_well() {
-    let dir = tempfile::tempdir().expect("a folder");
+    let (dir, server) = published();
     let home = dir.path();
-    train(home, 40);
-    let server = Server::start(10_000.0, 10_000.0, 300.0);
-    done(home, &publish(&server, &[]));
     let (url, trouble) = between(server.url.trim_start_matches("http://").to_owned());
     let api = start(home, &url, &["--store-deadline", "1s", "--remember", "0"]);
     becomes(&api, "well", |a| a["source"] == "list" && a["degraded"] == false);
@@ -363,11 +366,8 @@ fn a_store_that_stalls_holds_no_request_beyond_its_deadline_and_is_used_again_wh
 
 #[test]
 fn a_process_starts_while_its_store_is_down_answers_what_everybody_gets_and_recovers() {
-    let dir = tempfile::tempdir().expect("a folder");
+    let (dir, server) = published();
     let home = dir.path();
-    train(home, 40);
-    let server = Server::start(10_000.0, 10_000.0, 300.0);
-    done(home, &publish(&server, &[]));
     let (url, trouble) = between(server.url.trim_start_matches("http://").to_owned());
     trouble.refuses.store(true, Relaxed);
     // Nothing was ever read of the store: the catalogue is all there is.

@@ -465,11 +465,9 @@ impl Worker {
         fetched: Option<&Fetched>,
         out: &mut Vec<u8>,
     ) -> Answer {
-        let mut memory = self.memory.borrow_mut();
-        let Memory { scratch, room, .. } = &mut *memory;
-        let answer = answer::recommend(&self.asking(world, viewer, fetched), wish, scratch, room, out);
-        self.api.meter.recommended(answer.source, answer.items, answer.degraded);
-        answer
+        self.picked(&self.asking(world, viewer, fetched), |asking, scratch, room| {
+            answer::recommend(asking, wish, scratch, room, out)
+        })
     }
 
     /// Picks the programmes most like one, for the Personalize wire.
@@ -481,12 +479,17 @@ impl Worker {
         fetched: Option<&Fetched>,
         out: &mut Vec<u8>,
     ) -> Answer {
+        self.picked(&self.asking(world, "", fetched), |asking, scratch, room| match world.catalogue.index(item) {
+            Some(index) => answer::similar(asking, index, wish, scratch, room, out),
+            None => answer::popular(world, wish, &Room::default(), world.awaits_lists(), out),
+        })
+    }
+
+    /// Makes an answer in this worker's room, and counts it.
+    fn picked(&self, asking: &Asking<'_>, make: impl FnOnce(&Asking<'_>, &mut Vec<u8>, &mut Room) -> Answer) -> Answer {
         let mut memory = self.memory.borrow_mut();
         let Memory { scratch, room, .. } = &mut *memory;
-        let answer = match world.catalogue.index(item) {
-            Some(index) => answer::similar(&self.asking(world, "", fetched), index, wish, scratch, room, out),
-            None => answer::popular(world, wish, &Room::default(), false, out),
-        };
+        let answer = make(asking, scratch, room);
         self.api.meter.recommended(answer.source, answer.items, answer.degraded);
         answer
     }

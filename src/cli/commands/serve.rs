@@ -22,6 +22,10 @@ use crate::toml_file::nearest;
 /// own list, `"live"` their own scores of now, `"popular"` what everybody gets who has neither. New lists and a new
 /// catalogue are taken up while serving.
 ///
+/// With a model, `explain=true` in a query adds to each programme which one of those that its viewer watched is most like
+/// it. A store that is empty or damaged is no reason not to start: what is left of it or what everybody gets is answered,
+/// and /health/ready says which.
+///
 /// Without --items the platforms of serin.toml are served, `[platforms.sixplay]` below /sixplay, each with its own items,
 /// store, model, rules, keys and limits; a token must be for the platform that its path names.
 #[derive(clap::Args)]
