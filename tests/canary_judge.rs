@@ -84,6 +84,20 @@ fn a_healthy_canary_goes_and_a_failing_one_is_rolled_back_for_good() {
 }
 
 #[test]
+fn a_storm_of_a_minute_is_waited_out_and_said_to_be_one() {
+    let stormy = |i: u64| if (91..97).contains(&i) { failing(i) } else { healthy(i) };
+    let output = judge(&series(150, stormy), &[]);
+    let words = verdicts(&output);
+    assert!(words.iter().all(|w| w != "rollback"), "{words:?}");
+    assert_eq!(words[95], "wait", "no go while it lasts");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("a storm of a minute would look the same so far"));
+    let broken = |i: u64| if i > 90 { drawn(i, 99, 250.0, 25.0) } else { healthy(i) };
+    let words = verdicts(&judge(&series(100, broken), &[]));
+    let first = words.iter().position(|w| w == "rollback").expect("rolled back");
+    assert!((90..93).contains(&first), "a collapse is not waited out: line {first}");
+}
+
+#[test]
 fn go_is_withdrawn_when_the_evidence_turns() {
     let turning = |i: u64| if i <= 60 { healthy(i) } else { slow(i) };
     let words = verdicts(&judge(&series(120, turning), &[]));

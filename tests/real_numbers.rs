@@ -20,6 +20,7 @@ use serin::canary::record::Record;
 use serin::canary::source::{Source, Taken};
 use serin::canary::sources;
 use serin::canary::sources::cloudwatch::{Asked, Groups};
+use serin::canary::told::Outcome;
 use serin::judge::interval::Side;
 use serin::judge::verdict::Verdict;
 use serin::serve::aws::{Aws, CLOUDWATCH};
@@ -147,6 +148,23 @@ impl Driver for Proxy {
     }
 }
 
+/// Walks without a journal, a proxy that does as it is told.
+fn walk(plan: &Plan, source: Box<dyn Source>, stop: Stop, tell: &mut dyn FnMut(Told)) -> Outcome {
+    let drive = Drive {
+        plan,
+        driver: Box::new(Proxy(Cell::new(0.0))),
+        source: Box::new(Often(source)),
+        write: Box::new(|_: &Record| Ok(())),
+        wishes: Box::new(Vec::new),
+        heard: 0,
+        past: None,
+        name: "test".to_owned(),
+        stop,
+        tell,
+    };
+    drive.run().expect("walks")
+}
+
 #[test]
 fn a_real_prometheus_rolls_a_bad_canary_back_and_its_end_is_a_gap() {
     let _ = binary("SERIN_PROMETHEUS");
@@ -170,49 +188,25 @@ fn a_real_prometheus_rolls_a_bad_canary_back_and_its_end_is_a_gap() {
     assert!((canary.errors / canary.requests - 0.1).abs() < 0.03, "{canary:?}");
     assert!((baseline.slower_than(5.0) / baseline.timed() - 0.05).abs() < 0.02, "{baseline:?}");
     // The walk's own judge on these very numbers.
-    let drive = Drive {
-        plan: &plan,
-        driver: Box::new(Proxy(Cell::new(0.0))),
-        source: Box::new(Often(open())),
-        write: Box::new(|_: &Record| Ok(())),
-        wishes: Box::new(Vec::new),
-        heard: 0,
-        past: None,
-        name: "test".to_owned(),
-        stop: Stop::default(),
-        tell: &mut |_: Told| {},
-    };
-    let outcome = drive.run().expect("walks");
+    let outcome = walk(&plan, open(), Stop::default(), &mut |_| {});
     assert_eq!((outcome.ending.verdict, outcome.share), (Verdict::No, Some(0.0)), "{outcome:?}");
     assert!(outcome.ending.reason.starts_with("errors"), "{outcome:?}");
     // Without it there are no numbers: never zeros, and no verdict.
     drop(server);
     let (over, told) = (AtomicBool::new(false), Cell::new(0));
     let stop = Stop::default();
-    let drive = Drive {
-        plan: &plan,
-        driver: Box::new(Proxy(Cell::new(0.0))),
-        source: Box::new(Often(open())),
-        write: Box::new(|_: &Record| Ok(())),
-        wishes: Box::new(Vec::new),
-        heard: 0,
-        past: None,
-        name: "test".to_owned(),
-        stop: stop.clone(),
-        tell: &mut |what: Told| {
-            if let Told::View(view) = what
-                && view.verdict.is_some()
-            {
-                assert!(view.reason.contains("blind"), "{view:?}");
-                told.set(told.get() + 1);
-                if told.get() == 2 {
-                    over.store(true, Ordering::Relaxed);
-                    stop.request();
-                }
+    let outcome = walk(&plan, open(), stop.clone(), &mut |what: Told| {
+        if let Told::View(view) = what
+            && view.verdict.is_some()
+        {
+            assert!(view.reason.contains("blind"), "{view:?}");
+            told.set(told.get() + 1);
+            if told.get() == 2 {
+                over.store(true, Ordering::Relaxed);
+                stop.request();
             }
-        },
-    };
-    let outcome = drive.run().expect("walks");
+        }
+    });
     assert!(over.load(Ordering::Relaxed));
     assert_eq!((outcome.ending.verdict, outcome.share), (Verdict::CannotTell, Some(0.1)), "neither on nor back");
 }

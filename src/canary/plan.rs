@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::wiring::{self, Wiring};
 use crate::judge::guard::{Counted, Guard};
-use crate::judge::panel::{GO, SOAK_S};
+use crate::judge::panel::GO;
 use crate::judge::sequential::Terms;
 use crate::stats::units::{Rps, Share, parse_duration, parse_share};
 use crate::toml_file::{self, TomlError, nearest};
@@ -247,7 +247,7 @@ impl Plan {
     fn stage_outlook(&self, number: usize, stage: &Stage, errors: f64, begins_s: f64) -> Outlook {
         let (hold_s, longest_s) = (stage.hold.as_secs_f64(), stage.longest.as_secs_f64());
         let rate = self.rate.map(|r| r.0 * stage.share.0);
-        let whole = stage.share.0 >= 1.0;
+        let (whole, soak_s) = (stage.share.0 >= 1.0, self.terms().soak_s);
         let counted = rate.filter(|_| !whole).map(|r| r * errors);
         let noticed = |c: f64| ratio_of(TO_NOTICE / (c * hold_s));
         let notices_errors = counted.and_then(noticed);
@@ -263,7 +263,7 @@ impl Plan {
             (GO.ln() + 1.0) / (harm - 1.0 - harm.ln())
         });
         let needed = needed.fold(0.0, f64::max);
-        let expected_s = counted.map(|c| (needed / c).max(SOAK_S).max(hold_s));
+        let expected_s = counted.map(|c| (needed / c).max(soak_s).max(hold_s));
         let warning = match (whole, rate, expected_s) {
             (true, ..) => Some("no baseline is left to compare with: only what it shows alone".to_owned()),
             (_, None, _) => {

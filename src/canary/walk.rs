@@ -32,6 +32,10 @@ pub struct Walk {
     blind_since: Option<f64>,
     asked_again: u32,
     unread_since: Option<f64>,
+    /// The stage and the share that an ended walk was left at.
+    left_at: (usize, Option<f64>),
+    /// Whose walk it is, for the sentence that asks for approval.
+    target: String,
 }
 
 impl Walk {
@@ -48,6 +52,8 @@ impl Walk {
             blind_since: None,
             asked_again: 0,
             unread_since: None,
+            left_at: (0, None),
+            target: plan.target.clone(),
         }
     }
 
@@ -82,7 +88,8 @@ impl Walk {
         match self.phase {
             Phase::Setting { stage, .. } | Phase::Soaking { stage, .. } => stage,
             Phase::Back { from, .. } => from,
-            Phase::Waiting | Phase::Ended(_) => 0,
+            Phase::Waiting => 0,
+            Phase::Ended(_) => self.left_at.0,
         }
     }
 
@@ -91,7 +98,8 @@ impl Walk {
         match self.phase {
             Phase::Setting { stage, .. } | Phase::Soaking { stage, .. } => Some(self.stages[stage].share.0),
             Phase::Back { share, .. } => Some(share),
-            Phase::Waiting | Phase::Ended(_) => None,
+            Phase::Waiting => None,
+            Phase::Ended(_) => self.left_at.1,
         }
     }
 
@@ -309,6 +317,7 @@ impl Walk {
     }
 
     fn end(&mut self, ending: Ending) -> Order {
+        self.left_at = (self.stage(), self.wanted());
         self.phase = Phase::Ended(ending.clone());
         Order::End(ending)
     }
@@ -341,7 +350,9 @@ impl Walk {
         match (healthy, self.frozen, quiet) {
             (true, true, _) => "go, but frozen by somebody".to_owned(),
             (true, _, Some(name)) => format!("go, but not during {name}"),
-            (true, ..) if own.approval && self.approved != Some(stage) => "go, and waits for approval".to_owned(),
+            (true, ..) if own.approval && self.approved != Some(stage) => {
+                format!("go, and waits for approval: `serin canary approve {}`, or A on the screen", self.target)
+            }
             _ => last,
         }
     }
@@ -398,9 +409,12 @@ mod tests {
         assert_eq!(walk.step(12.0, &reads(0.3)), Order::Begun { stage: 1 });
         let (_, order) = pass(&mut walk, 13.0, 100, 0.3, Call::Go);
         assert_eq!(order, Order::Wait, "it waits as long as nobody approves");
+        let told = walk.waits_for(113.0, None);
+        assert_eq!(told, "go, and waits for approval: `serin canary approve t`, or A on the screen");
         let approve = Seen { wishes: &[Wish::Approve], ..reads(0.3) };
         let order = walk.step(113.0, &approve);
         assert!(matches!(&order, Order::End(e) if e.verdict == Verdict::Go), "{order:?}");
+        assert_eq!((walk.stage(), walk.wanted()), (1, Some(0.3)), "an ended walk says where it was left");
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! their sum, are Dirichlet-multinomial. The slices tell how noisy groups are (`a`, on a grid), and given `a` the canary's
 //! share of all counts tells its rate against the baseline's; bursts that both sides have cancel.
 
+use super::storm::{self, Storms, Window};
+
 /// Shapes of the Gamma factor: 0.5 is wild (140 % noise), 1e5 is none.
 const SHAPES: [f64; 12] = [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1024.0, 1e5];
 /// What "healthy" may mean when go is weighed, with weights that sum to one: as the baseline, or better. A canary that is
@@ -57,6 +59,8 @@ pub struct Scale {
     open: Block,
     margin: Margin,
     began: bool,
+    /// Only where blocks are short enough to mistake a storm for harm.
+    storms: Option<Storms>,
 }
 
 /// What finished blocks said, for one shape.
@@ -74,6 +78,8 @@ struct Shape {
     at_healthy: [f64; HEALTHY.len()],
     /// Far behind the likeliest shape: left out of a glance.
     behind: bool,
+    /// One, and the weighted ratios of every storm that may have been.
+    stormy: f64,
 }
 
 /// Sums of the block that is still open.
@@ -100,6 +106,8 @@ struct Terms {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Weighed {
     pub bad: f64,
+    /// Evidence for harm that goes on, where a storm is the other answer; no more than `bad`.
+    pub lasting: f64,
     pub go: f64,
 }
 
@@ -113,6 +121,7 @@ impl Scale {
             at_harm: 0.0,
             at_healthy: [0.0; HEALTHY.len()],
             behind: false,
+            stormy: 0.0,
         };
         let shapes = match noise {
             Noise::Learned { lean } => {
@@ -120,7 +129,14 @@ impl Scale {
             }
             Noise::Assumed { shape: a } => vec![shape(a, 0.0)],
         };
-        Self { alternatives, noise, shapes, open: Block::default(), margin: Margin::default(), began: false }
+        let (open, margin) = (Block::default(), Margin::default());
+        Self { alternatives, noise, shapes, open, margin, began: false, storms: None }
+    }
+
+    /// Lets health include one storm of a minute.
+    #[must_use]
+    pub fn with_storms(self, storms: Storms) -> Self {
+        Self { storms: Some(storms), ..self }
     }
 
     /// Ends the open block; what it said stands from now on. `margin` holds for the next one.
@@ -168,8 +184,11 @@ impl Scale {
         }
     }
 
-    /// Adds one interval to the open block. Without a canary (warm-up, or a gap) only the noise is learned.
-    pub fn add(&mut self, counts: &Counts<'_>, canary_seen: bool) {
+    /// Adds one interval, that begins at `t`, to the open block. Without a canary (warm-up, or a gap) only the noise is learned.
+    pub fn add(&mut self, t: f64, counts: &Counts<'_>, canary_seen: bool) {
+        if canary_seen {
+            self.watch_for_storms(t, counts);
+        }
         let open = &mut self.open;
         if canary_seen {
             plus(&mut open.canary, counts.canary);
@@ -184,9 +203,41 @@ impl Scale {
         }
     }
 
+    fn watch_for_storms(&mut self, t: f64, counts: &Counts<'_>) {
+        let Some(storms) = &mut self.storms else { return };
+        while let Some(window) = storms.completed(t) {
+            let Some(window) = window else { continue };
+            let grounds = Grounds::of_window(&window, self.noise);
+            for shape in self.shapes.iter_mut().filter(|s| !s.behind) {
+                shape.stormy = log_add(shape.stormy, window.suspicion + grounds.storm(shape.a, self.margin));
+            }
+        }
+        let slices = counts.slices.iter().filter(|s| s.1 > 0.0).count() as f64;
+        storms.add(t, Window { canary: counts.canary, baseline: counts.baseline, slices, suspicion: 0.0 });
+    }
+
     /// Returns the evidence as of the open block.
     pub fn weigh(&self) -> Weighed {
-        self.weigh_some(|_| true, true)
+        let weighed = self.weigh_some(|_| true, true);
+        Weighed { lasting: weighed.bad - self.stormy(), ..weighed }
+    }
+
+    /// Returns by how much a storm explains the numbers better than plain health does.
+    fn stormy(&self) -> f64 {
+        let Some(storms) = &self.storms else { return 0.0 };
+        let grounds = Grounds::of(&self.open, self.noise);
+        let open: Vec<_> = storms.open().map(|w| (w.suspicion, Grounds::of_window(&w, self.noise))).collect();
+        let [mut plain, mut stormy] = [LogSum::default(); 2];
+        for shape in &self.shapes {
+            let terms = grounds.terms(shape.a, &[], self.margin, false);
+            let both = shape.plain() + terms.slices + terms.tolerated;
+            let mut sum = LogSum::default();
+            sum.add(shape.stormy);
+            open.iter().for_each(|(suspicion, window)| sum.add(suspicion + window.storm(shape.a, self.margin)));
+            plain.add(both);
+            stormy.add(both + sum.value());
+        }
+        stormy.value() - plain.value()
     }
 
     /// Returns nearly that, several times faster, from the shapes that were likely at the end of the last block; health
@@ -214,7 +265,8 @@ impl Scale {
             }
         }
         let go = if health { healthy.value() - at_harm.value() } else { f64::NEG_INFINITY };
-        Weighed { bad: harmed.value() - tolerated.value(), go }
+        let bad = harmed.value() - tolerated.value();
+        Weighed { bad, lasting: bad, go }
     }
 
     /// Returns the noise between groups that the slices show: the mean of `1/sqrt(a)`, so 0.1 is 10 %.
@@ -292,6 +344,29 @@ impl<'a> Grounds<'a> {
             slices_sum,
             slices_size: if learned { used } else { 0.0 },
         }
+    }
+
+    fn of_window(window: &Window, noise: Noise) -> Self {
+        let learned = matches!(noise, Noise::Learned { .. }) && window.slices > 0.0;
+        let unit = if learned { window.baseline.1 / window.slices } else { window.canary.1 };
+        Self {
+            canary: window.canary.0,
+            canary_size: window.canary.1 / unit,
+            baseline: window.baseline.0,
+            baseline_size: window.baseline.1 / unit,
+            slices: &[],
+            slice_unit: 1.0,
+            slices_sum: 0.0,
+            slices_size: 0.0,
+        }
+    }
+
+    /// Returns the ratio of a storm to plain health, for one shape.
+    fn storm(&self, a: f64, margin: Margin) -> f64 {
+        let terms = self.terms(a, &storm::RATIOS, margin, false);
+        let mut sum = LogSum::default();
+        storm::RATIOS.iter().zip(terms.ratio).for_each(|((_, weight), ratio)| sum.add(weight.ln() + ratio));
+        sum.value()
     }
 
     fn terms(&self, a: f64, alternatives: &[(f64, f64)], margin: Margin, health: bool) -> Terms {
@@ -474,7 +549,7 @@ mod tests {
         for (canary, healthy) in [(50.0, true), (150.0, false)] {
             let mut scale = scale(Noise::Learned { lean: 0.1 });
             for _ in 0..10 {
-                scale.add(&Counts { canary: (canary, 5e4), baseline: (450.0, 45e4), slices: &slices }, true);
+                scale.add(0.0, &Counts { canary: (canary, 5e4), baseline: (450.0, 45e4), slices: &slices }, true);
                 scale.next_block(X2);
             }
             let weighed = scale.weigh();
@@ -489,7 +564,7 @@ mod tests {
         let slices: Vec<_> = (0..9).map(|i| (20.0 + 20.0 * f64::from(i), 5e4)).collect();
         let mut scale = scale(Noise::Learned { lean: 0.1 });
         for _ in 0..5 {
-            scale.add(&Counts { canary: (150.0, 5e4), baseline: (900.0, 45e4), slices: &slices }, true);
+            scale.add(0.0, &Counts { canary: (150.0, 5e4), baseline: (900.0, 45e4), slices: &slices }, true);
             scale.next_block(X2);
         }
         assert!(scale.weigh().bad < 10_f64.ln(), "{:?}", scale.weigh());
@@ -501,7 +576,7 @@ mod tests {
         // Seen on a walk: a fiftieth of the baseline's slow answers, and yet harm was not excluded after 180 000 requests.
         let slices: Vec<_> = (0..9).map(|i| (760.0 + 10.0 * f64::from(i), 68_000.0)).collect();
         let mut scale = scale(Noise::Learned { lean: 0.6 });
-        scale.add(&Counts { canary: (48.0, 181_000.0), baseline: (7200.0, 612_000.0), slices: &slices }, true);
+        scale.add(0.0, &Counts { canary: (48.0, 181_000.0), baseline: (7200.0, 612_000.0), slices: &slices }, true);
         assert!(scale.weigh().go > 20_f64.ln(), "{:?}", scale.weigh());
     }
 
@@ -512,7 +587,7 @@ mod tests {
         let mut scale = Scale::new(slow.alternatives(), Noise::Learned { lean: 0.0 });
         scale.may_begin(0.4);
         let slices: Vec<_> = [1, 2, 9, 3, 1, 8, 3, 7, 3].iter().map(|&n| (f64::from(n), 55.0)).collect();
-        scale.add(&Counts { canary: (240.0, 240.0), baseline: (37.0, 500.0), slices: &slices }, true);
+        scale.add(0.0, &Counts { canary: (240.0, 240.0), baseline: (37.0, 500.0), slices: &slices }, true);
         // Enough for a guard that has a fifth of the say.
         assert!(scale.weigh().bad > (70.0_f64 / 0.2).ln(), "{:?}", scale.weigh());
     }
@@ -523,7 +598,7 @@ mod tests {
         let slices: Vec<_> = (1..=9).map(|i| (10.0 * f64::from(i), 1e4 * f64::from(i))).collect();
         let mut scale = scale(Noise::Learned { lean: 0.1 });
         for _ in 0..20 {
-            scale.add(&Counts { canary: (100.0, 1e5), baseline: (450.0, 45e4), slices: &slices }, true);
+            scale.add(0.0, &Counts { canary: (100.0, 1e5), baseline: (450.0, 45e4), slices: &slices }, true);
             scale.next_block(X2);
         }
         assert!(scale.weigh().bad < 0.0, "{:?}", scale.weigh());
@@ -534,7 +609,7 @@ mod tests {
     fn nothing_counted_is_no_evidence_of_anything() {
         for noise in [Noise::Learned { lean: 0.3 }, Noise::Assumed { shape: 4.0 }] {
             let mut scale = scale(noise);
-            scale.add(&Counts { canary: (0.0, 0.0), baseline: (0.0, 0.0), slices: &[(0.0, 0.0); 9] }, true);
+            scale.add(0.0, &Counts { canary: (0.0, 0.0), baseline: (0.0, 0.0), slices: &[(0.0, 0.0); 9] }, true);
             let weighed = scale.weigh();
             assert!(weighed.bad.abs() < 1e-9 && weighed.go.abs() < 1e-9, "{weighed:?}");
         }
@@ -546,10 +621,10 @@ mod tests {
         let mut pieces = scale(Noise::Learned { lean: 0.1 });
         let mut whole = pieces.clone();
         for _ in 0..6 {
-            pieces.add(&Counts { canary: (4.0, 1000.0), baseline: (27.0, 8100.0), slices: &slices }, true);
+            pieces.add(0.0, &Counts { canary: (4.0, 1000.0), baseline: (27.0, 8100.0), slices: &slices }, true);
         }
         let sums = [(18.0, 5400.0); 9];
-        whole.add(&Counts { canary: (24.0, 6000.0), baseline: (162.0, 48600.0), slices: &sums }, true);
+        whole.add(0.0, &Counts { canary: (24.0, 6000.0), baseline: (162.0, 48600.0), slices: &sums }, true);
         let (a, b) = (pieces.weigh(), whole.weigh());
         assert!((a.bad - b.bad).abs() < 1e-9 && (a.go - b.go).abs() < 1e-9);
         pieces.next_block(X2);

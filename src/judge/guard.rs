@@ -48,6 +48,11 @@ impl Counted {
         }
     }
 
+    /// Returns the share of the canary's requests from which on it is not waited whether a storm of a minute passes.
+    pub fn most_in_a_storm(&self) -> f64 {
+        if self.is_latency() { 0.5 } else { 0.05 }
+    }
+
     /// Returns the noise to assume for a group as large as the canary in a block of a minute, where nothing can be learned.
     pub fn assumed_shape(&self) -> f64 {
         if self.is_latency() { 24.0 } else { 4.0 }

@@ -10,5 +10,6 @@ pub mod objective;
 pub mod panel;
 pub mod second;
 pub mod sequential;
+pub mod storm;
 pub mod usual;
 pub mod verdict;

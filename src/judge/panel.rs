@@ -6,6 +6,7 @@
 
 use super::evidence::{Counts, LogSum, Margin, Noise, Scale, Weighed};
 use super::guard::Guard;
+use super::storm::Storms;
 
 /// Block lengths in seconds, and how far the prior leans to little noise: lasting differences between groups are rare
 /// where viewers are hashed, differences of a minute are not.
@@ -63,6 +64,8 @@ struct Metric {
 pub struct Weights {
     /// Shared evidence of harm, over the metrics that may roll back.
     pub bad: f64,
+    /// The same of harm that goes on, which a storm of a minute does not: this rolls back.
+    pub lasting: f64,
     /// A metric each, in the order of the guards.
     pub metrics: Vec<Weighed>,
 }
@@ -78,7 +81,11 @@ impl Panel {
                 _ => Noise::Learned { lean: BLOCKS[i].1 },
             };
             Metric {
-                scales: [0, 1, 2].map(|i| Scale::new(g.counts.alternatives(), noise(i))),
+                scales: [0, 1, 2].map(|i| {
+                    let scale = Scale::new(g.counts.alternatives(), noise(i));
+                    // Longer blocks dilute a storm, or are told apart from it by the shortest: the least evidence counts.
+                    if i == 0 { scale.with_storms(Storms::new(g.counts.most_in_a_storm())) } else { scale }
+                }),
                 weight: g.weight / shared,
                 rolls_back: rolls_back(g),
             }
@@ -116,7 +123,7 @@ impl Panel {
         }
         for (metric, reading) in self.metrics.iter_mut().zip(readings) {
             if let Some(reading) = reading {
-                metric.scales.iter_mut().for_each(|s| s.add(&reading.counts, canary_seen));
+                metric.scales.iter_mut().for_each(|s| s.add(t, &reading.counts, canary_seen));
             }
         }
     }
@@ -153,11 +160,12 @@ impl Panel {
     }
 
     fn sum_up(&self, metrics: Vec<Weighed>) -> Weights {
-        let mut bad = LogSum::default();
+        let [mut bad, mut lasting] = [LogSum::default(); 2];
         for (metric, weighed) in self.metrics.iter().zip(&metrics).filter(|(m, _)| m.rolls_back) {
             bad.add(metric.weight.ln() + weighed.bad);
+            lasting.add(metric.weight.ln() + weighed.lasting);
         }
-        Weights { bad: bad.value(), metrics }
+        Weights { bad: bad.value(), lasting: lasting.value(), metrics }
     }
 
     /// Returns how much groups differ from minute to minute in each metric, 0.1 being 10 %.
@@ -169,8 +177,10 @@ impl Panel {
 impl Metric {
     fn weigh(&self) -> Weighed {
         let each = self.scales.iter().map(Scale::weigh);
-        each.fold(Weighed { bad: f64::INFINITY, go: f64::INFINITY }, |least, one| Weighed {
+        let none = f64::INFINITY;
+        each.fold(Weighed { bad: none, lasting: none, go: none }, |least, one| Weighed {
             bad: least.bad.min(one.bad),
+            lasting: least.lasting.min(one.lasting),
             go: least.go.min(one.go),
         })
     }
@@ -178,11 +188,60 @@ impl Metric {
 
 impl Weights {
     pub fn rolls_back(&self) -> bool {
-        self.bad >= ROLL_BACK.ln()
+        self.lasting >= ROLL_BACK.ln()
+    }
+
+    /// Whether it would be rolled back, were there no storms.
+    pub fn may_be_a_storm(&self) -> bool {
+        self.bad >= ROLL_BACK.ln() && !self.rolls_back()
     }
 
     /// Whether every metric has shown its health; the soak is the caller's.
     pub fn is_healthy(&self) -> bool {
         self.bad < DOUBT.ln() && self.metrics.iter().all(|m| m.go >= GO.ln() && m.bad < DOUBT.ln())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOOK_S: f64 = 10.0;
+
+    /// A tenth of the viewers at 50 requests/s and 0.1 % errors, from whose fifteenth minute on so many fail for so long.
+    ///
+    /// Returns how long after that it is rolled back.
+    fn rolled_back_after(errors_per_look: f64, for_s: f64) -> Option<f64> {
+        let mut panel = Panel::new(&[Guard::errors()], 9, 9000.0);
+        let margin = Margin { tolerated: 1.0, harm: 2.0 };
+        (0..180).map(|i| f64::from(i) * LOOK_S).find_map(|t| {
+            let ill = (900.0..900.0 + for_s).contains(&t);
+            // Half an error a look, as whole numbers.
+            let usual = |g: f64| f64::from((t / LOOK_S + g).rem_euclid(2.0) < 1.0);
+            let own = if ill { errors_per_look } else { usual(0.0) };
+            let slices: Vec<_> = (1..10).map(|g| (usual(f64::from(g)), 500.0)).collect();
+            let baseline = slices.iter().fold((0.0, 0.0), |(k, n), s| (k + s.0, n + s.1));
+            let counts = Counts { canary: (own, 500.0), baseline, slices: &slices };
+            panel.feed(t, &[Some(Reading { counts, margin })], true, false);
+            panel.weigh().rolls_back().then_some(t + LOOK_S - 900.0)
+        })
+    }
+
+    #[test]
+    fn a_storm_of_a_minute_rolls_nothing_back() {
+        assert_eq!(rolled_back_after(10.0, 60.0), None);
+        assert_eq!(rolled_back_after(20.0, 60.0), None);
+    }
+
+    #[test]
+    fn an_outage_that_goes_on_is_rolled_back_a_little_after_a_minute() {
+        let after = rolled_back_after(10.0, 900.0).expect("rolled back");
+        assert!((70.0..=90.0).contains(&after), "{after}");
+    }
+
+    #[test]
+    fn a_canary_that_collapses_is_rolled_back_at_once() {
+        assert!(rolled_back_after(250.0, 900.0).is_some_and(|after| after <= 20.0));
+        assert!(rolled_back_after(75.0, 900.0).is_some_and(|after| after <= 30.0));
     }
 }

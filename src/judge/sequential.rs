@@ -63,6 +63,9 @@ pub struct Exhibit {
     /// Evidence, as odds to one: for harm (`ROLL_BACK` rolls back), and for health (`GO` is needed).
     pub harm: f64,
     pub health: f64,
+    /// Of that for harm, what is left when a storm of a minute is the other answer; `None` in an older journal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lasting: Option<f64>,
     /// How much groups of viewers differ among themselves, 0.1 being 10 %; `None` where that had to be assumed.
     pub noise: Option<f64>,
 }
@@ -258,6 +261,7 @@ impl Judge {
             canary: total.canary,
             baseline: total.baseline,
             harm: odds(weighed.bad),
+            lasting: Some(odds(weighed.lasting)),
             health: odds(weighed.go.max(total.absolute())),
             noise: (self.slices > 1).then_some(spread),
         })
@@ -268,13 +272,13 @@ impl Judge {
         let guilty = |i: &usize| self.slices >= LEAST_SLICES || !self.terms.guards[*i].counts.is_latency();
         let ranked = (0..evidence.len()).filter(guilty);
         let most = ranked.max_by(|a, b| {
-            let share = |i: usize| weights.metrics[i].bad + self.terms.guards[i].weight.ln();
+            let share = |i: usize| weights.metrics[i].lasting + self.terms.guards[i].weight.ln();
             share(*a).total_cmp(&share(*b))
         });
         let what = most.map_or(String::new(), |i| evidence[i].sentence());
         format!(
             "{what}; evidence of harm {} to 1, {ROLL_BACK:.0} roll back{}",
-            short(odds(weights.bad)),
+            short(odds(weights.lasting)),
             self.assumed()
         )
     }
@@ -318,7 +322,13 @@ impl Judge {
         }
         if let Some(e) = evidence.iter().find(|e| e.harm >= DOUBT) {
             let odds = short(e.harm);
-            return (Call::Wait, format!("{}; in doubt: evidence of harm {odds} to 1{}", e.sentence(), self.assumed()));
+            let storm = if weights.may_be_a_storm() {
+                "; a storm of a minute would look the same so far: rolled back if it goes on"
+            } else {
+                ""
+            };
+            let doubt = format!("{}; in doubt: evidence of harm {odds} to 1{storm}{}", e.sentence(), self.assumed());
+            return (Call::Wait, doubt);
         }
         let slowest = evidence.iter().min_by(|a, b| a.health.total_cmp(&b.health));
         let reason = slowest.map_or(String::new(), |e| {
@@ -438,6 +448,11 @@ impl Total {
 }
 
 impl Exhibit {
+    /// Whether it looks like harm, but a storm of a minute would look the same so far.
+    pub fn may_be_a_storm(&self) -> bool {
+        self.harm >= ROLL_BACK && self.lasting.is_some_and(|l| l < ROLL_BACK)
+    }
+
     /// "errors 0.31 % of 4512 against 0.10 %".
     pub fn sentence(&self) -> String {
         let what = if self.guard.starts_with('p') && self.guard[1..].parse::<f64>().is_ok() {

@@ -97,7 +97,7 @@ fn evidence(all: &[Exhibit]) -> Option<Section> {
     let mut table = Table::new(caption, &head);
     for e in all {
         let tone = match (e.harm, e.health) {
-            (harm, _) if harm >= ROLL_BACK => Tone::Bad,
+            (harm, _) if harm >= ROLL_BACK && !e.may_be_a_storm() => Tone::Bad,
             (_, health) if health >= GO => Tone::Good,
             _ => Tone::Plain,
         };

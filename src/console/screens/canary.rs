@@ -222,7 +222,7 @@ fn row(look: &Look, e: &Exhibit) -> Line<'static> {
     let (old, new) = (rate(e.baseline), rate(e.canary));
     let ratio = if old > 0.0 { format!("x{:.2}", new / old) } else { "-".to_owned() };
     let (sign, tone) = match (e.harm, e.health) {
-        (harm, _) if harm >= ROLL_BACK => ("✗ bad", Tone::Bad),
+        (harm, _) if harm >= ROLL_BACK && !e.may_be_a_storm() => ("✗ bad", Tone::Bad),
         (harm, _) if harm >= 10.0 => ("! doubt", Tone::Warn),
         (_, health) if health >= GO => ("✓ well", Tone::Good),
         _ => ("‖ wait", Tone::Plain),
@@ -277,7 +277,10 @@ fn conditions(walk: &Walked) -> Vec<(Tone, String)> {
     }
     let go = if needs.is_empty() { "at the next look".to_owned() } else { needs.join("; ") };
     let worst = walk.evidence.iter().max_by(|a, b| a.harm.total_cmp(&b.harm));
-    let worst = worst.map_or(String::new(), |e| format!(" ({} {} now)", e.guard, odds(e.harm)));
+    let worst = worst.map_or(String::new(), |e| {
+        let storm = if e.may_be_a_storm() { ", or a storm: if it goes on" } else { "" };
+        format!(" ({} {} now{storm})", e.guard, odds(e.harm))
+    });
     vec![
         (Tone::Good, format!("GO ON when: {go}")),
         (Tone::Bad, format!("ROLL BACK when: evidence of harm {ROLL_BACK:.0} to 1{worst}")),
