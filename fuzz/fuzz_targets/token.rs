@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use serin::serve::auth::{Gate, Remembered};
-use serin::serve::sigv4::{self, Signed};
+use serin::sigv4::{self, Signed};
 
 fuzz_target!(|data: &[u8]| {
     let gate = Gate::secret(b"a key of the fuzzer, thirty-two bytes!");
