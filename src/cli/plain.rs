@@ -32,6 +32,8 @@ pub struct Plain {
 #[derive(Default)]
 struct Recent {
     ticks: u32,
+    /// What the ticks covered; a last moment in which nothing was due any more is no part of a rate.
+    seconds: f64,
     due: u64,
     sent: u64,
     answered: u64,
@@ -128,6 +130,10 @@ impl Plain {
     }
 
     fn tick(&mut self, tick: &Tick) {
+        let lasted = tick.ends_s - f64::from(tick.second);
+        if tick.due > 0 || lasted >= 1.0 {
+            self.recent.seconds += lasted;
+        }
         self.recent.ticks += 1;
         self.recent.due += tick.due;
         self.recent.sent += tick.sent;
@@ -135,7 +141,7 @@ impl Plain {
         self.recent.errors += tick.errors.values().sum::<u64>();
         tick.endpoints.iter().for_each(|e| self.recent.latency.merge(&e.latency));
         if self.recent.ticks >= 5 {
-            self.load_line(Some(tick.second + 1));
+            self.load_line(Some(tick.ends_s));
         }
     }
 
@@ -177,17 +183,17 @@ impl Plain {
         self.line(&format!("{at}  {units:.0} of {capacity} units  p99 {p99}  throttled {throttled:.0}"));
     }
 
-    fn load_line(&mut self, second: Option<u32>) {
+    fn load_line(&mut self, ended: Option<f64>) {
         let r = std::mem::take(&mut self.recent);
-        let each = |n: u64| n as f64 / f64::from(r.ticks.max(1));
-        let at = second.map_or(String::from("end  "), |s| clock(Duration::from_secs(u64::from(s))));
+        let each = |n: u64| n as f64 / if r.seconds > 0.0 { r.seconds } else { f64::from(r.ticks.max(1)) };
+        let at = ended.map_or(String::from("end  "), |s| clock(Duration::from_secs_f64(s)));
         let quantile = |q| r.latency.quantile(q).map_or("no data".to_owned(), |m| m.to_string());
         if self.sentences {
             return self.line(&format!(
-                "At {}, in the last {} seconds: {:.0} requests a second were asked for, {:.0} sent and {:.0} answered; half \
+                "At {}, in the last {:.0} seconds: {:.0} requests a second were asked for, {:.0} sent and {:.0} answered; half \
                  within {}, 99 of 100 within {}; {} errors.",
                 at.trim_end(),
-                r.ticks,
+                r.seconds.max(1.0),
                 each(r.due),
                 each(r.sent),
                 each(r.answered),

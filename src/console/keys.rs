@@ -95,6 +95,7 @@ static TABLE: &[Binding] = &[
     bind(&["/"], Filter, "filter", On(Name::Runs)),
     bind(&["space"], Freeze, "freeze the picture", On(Name::Load)),
     dangerous(bind(&["s"], StopLoad, "stop the load", On(Name::Load))),
+    bind(&["b"], Keep, "make it the baseline", On(Name::Load)),
     quiet(dangerous(bind(&["s"], StopLoad, "stop the run", On(Name::Overview)))),
     dangerous(bind(&["N", "n"], StepNow, "next step now", On(Name::Cost))),
     bind(&["h", "H"], HoldHere, "hold here, or go on", On(Name::Cost)),

@@ -293,8 +293,9 @@ impl Fold {
     pub fn summary(&self, ending: Ending) -> LoadSummary {
         let judged: Vec<Judged> =
             self.objectives.iter().zip(&self.windows).map(|(o, w)| self.judged(o, w.as_ref())).collect();
-        let seen = self.whole.latency.quantile(0.99).map(|p99| p99.0);
-        let (state, state_reason) = health::judge(&Health { latency_p99_ms: seen, ..self.health.clone() });
+        let seen = |q| self.whole.latency.quantile(q).map(|seen| seen.0);
+        let seen = Health { latency_p90_ms: seen(0.9), latency_p99_ms: seen(0.99), ..self.health.clone() };
+        let (state, state_reason) = health::judge(&seen);
         let (verdict, reason) = self.verdict(&judged, state, &state_reason, &ending);
         let total = self.whole.errors;
         let asked = if self.elapsed() > 0.0 { self.due as f64 / self.elapsed() } else { 0.0 };

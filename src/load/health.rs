@@ -36,6 +36,7 @@ pub struct Health {
     /// The steps in which its clock goes, where they are coarse.
     pub clock_grain_ms: f64,
     /// What the target is said to have taken.
+    pub latency_p90_ms: Option<f64>,
     pub latency_p99_ms: Option<f64>,
     pub seconds: f64,
     /// `--rate max`: nothing is due, so nothing is late.
@@ -47,6 +48,8 @@ pub struct Health {
 const INVALID_P90_MS: f64 = 10.0;
 /// One in a hundred this late puts the generator's own pauses into the tail that is judged.
 const INVALID_P99_MS: f64 = 100.0;
+/// Above that, lateness that is most of what was measured for a tenth of the requests leaves nothing to judge.
+const SPOILED_P90_MS: f64 = 5.0;
 const SUSPECT_P99_MS: f64 = 5.0;
 /// Below that, lateness is looked at only where it is most of what was measured: latency counts from the due time.
 const NOTED_P99_MS: f64 = 1.0;
@@ -101,7 +104,8 @@ fn kept(h: &Health) -> (State, String) {
             "it was stopped or starved from outside".to_owned()
         }
     };
-    if p90 > INVALID_P90_MS || p99 > INVALID_P99_MS {
+    let spoiled = p90 > SPOILED_P90_MS && h.latency_p90_ms.is_some_and(|seen| p90 > MOST_OF_LATENCY * seen);
+    if p90 > INVALID_P90_MS || p99 > INVALID_P99_MS || spoiled {
         let reason = format!("the generator was late by {p90:.1} ms at p90 and {p99:.1} ms at p99: {}", cause());
         return (State::Invalid, reason);
     }
@@ -167,6 +171,14 @@ mod tests {
         let beside = |latency| judge(&Health { latency_p99_ms: Some(latency), ..late.clone() });
         assert_eq!((beside(3.0).0, beside(60.0).0, judge(&late).0), (State::Suspect, State::Valid, State::Valid));
         assert!(beside(3.0).1.contains("2.6 ms at p99, is most of the 3.0 ms measured"), "{}", beside(3.0).1);
+    }
+
+    #[test]
+    fn a_schedule_that_a_tenth_missed_by_most_of_what_was_measured_is_invalid() {
+        // Halved CPU in short turns: late by up to 9 ms, again and again.
+        let late = late((0..1000).map(|i| f64::from(i % 100) * 0.09));
+        let beside = |latency| judge(&Health { latency_p90_ms: Some(latency), ..late.clone() }).0;
+        assert_eq!((beside(9.0), beside(60.0)), (State::Invalid, State::Suspect));
     }
 
     #[test]

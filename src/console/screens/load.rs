@@ -65,6 +65,11 @@ impl Screen for Load {
                 Some(Effect::Nothing)
             }
             Action::StopLoad => Some(Effect::StopRun),
+            // A run that still goes on has no end to compare with.
+            Action::Keep => {
+                let shown = self.opened.as_deref().unwrap_or(world);
+                shown.folder.clone().filter(|_| !shown.live()).map(Effect::Keep)
+            }
             _ => None,
         }
     }

@@ -203,7 +203,9 @@ impl Worker {
             }
             self.since.listen(self.now());
             let happened = self.poll.wait(patience)?;
-            self.since.heard(self.now());
+            if self.stamped {
+                self.since.heard(self.now());
+            }
             for at in 0..happened {
                 let ready = self.poll.ready(at);
                 let now = self.now();
