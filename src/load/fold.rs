@@ -1,14 +1,14 @@
 //! Ticks to a verdict: everything a summary says is folded from the plan and the ticks, live or read back from a journal.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use super::health::{self, Health, State};
 use super::summary::{EndpointSummary, Errors, Generator, Judged, LoadSummary, Quantiles, Rates, SCHEMA};
 use super::tick::{EndpointTick, LoadPlan, Parts, Tick};
+use super::window::{Window, holds_but_for_late, of_ended, of_tick};
 use crate::judge::measure::Measure;
-use crate::judge::objective::{Figure, Metric, Objective};
+use crate::judge::objective::{Metric, Objective};
 use crate::judge::verdict::Verdict;
-use crate::stats::histogram::Histogram;
 use crate::stats::units::{Rps, Share};
 
 /// A load so far. Its size depends on endpoints and stages, never on how long it ran.
@@ -34,19 +34,6 @@ pub struct Fold {
     health: Health,
 }
 
-/// The last seconds, and how the windows that ended so far did.
-#[derive(Clone, Debug)]
-struct Window {
-    /// What each second showed, and how late the generator was in it.
-    seconds: VecDeque<(Measure, Histogram)>,
-    length: usize,
-    met: u64,
-    /// Those too that only the generator's own lateness spoiled.
-    met_but_for_late: u64,
-    without_data: u64,
-    total: u64,
-}
-
 /// How a run ended, beyond what its ticks say.
 #[derive(Clone, Debug, Default)]
 pub struct Ending {
@@ -60,19 +47,9 @@ pub struct Ending {
 
 impl Fold {
     pub fn new(plan: LoadPlan, objectives: Vec<Objective>) -> Self {
-        let window = |o: &Objective| {
-            o.windows.map(|w| Window {
-                seconds: VecDeque::new(),
-                length: w.seconds as usize,
-                met: 0,
-                met_but_for_late: 0,
-                without_data: 0,
-                total: 0,
-            })
-        };
         let health = Health { closed: plan.model == "closed", workers: plan.workers.max(1), ..Health::default() };
         Self {
-            windows: objectives.iter().map(window).collect(),
+            windows: objectives.iter().map(Window::of).collect(),
             endpoints: vec![EndpointTick::default(); plan.endpoints.len()],
             plan,
             objectives,
@@ -145,28 +122,7 @@ impl Fold {
         for (objective, window) in self.objectives.iter().zip(&mut self.windows) {
             let Some(window) = window else { continue };
             let endpoint = objective.endpoint.as_ref().and_then(|e| self.plan.endpoints.iter().position(|n| n == e));
-            window.seconds.push_back((of_tick(tick, endpoint), tick.generator.late.clone()));
-            if window.seconds.len() > window.length {
-                window.seconds.pop_front();
-            }
-            if window.seconds.len() == window.length {
-                let mut all = Measure::default();
-                let mut late = Histogram::default();
-                for (second, own) in &window.seconds {
-                    add(&mut all, second);
-                    late.merge(own);
-                }
-                all.rate = Some(all.rate.unwrap_or(0.0) / window.length as f64);
-                window.total += 1;
-                match objective.observe(&all) {
-                    Some(seen) => {
-                        let met = objective.holds(seen);
-                        window.met += u64::from(met);
-                        window.met_but_for_late += u64::from(met || holds_but_for_late(objective, seen, &late));
-                    }
-                    None => window.without_data += 1,
-                }
-            }
+            window.turn(objective, of_tick(tick, endpoint), tick.generator.late.clone());
         }
     }
 
@@ -175,7 +131,7 @@ impl Fold {
     pub fn lost(&self, planned: &[u64]) -> Option<&Objective> {
         let pairs = self.objectives.iter().zip(&self.windows);
         let lost = |(o, window): &(&Objective, &Option<Window>)| match (o.windows, window) {
-            (Some(asked), Some(window)) => self.windows_lost(window, asked.share),
+            (Some(asked), Some(window)) => window.is_lost(self.plan.duration_s, asked.share),
             _ => {
                 let whole = (!planned.is_empty()).then(|| planned.iter().sum());
                 let stage = o.stage.as_ref().and_then(|name| self.plan.stages.iter().position(|s| s.name == *name));
@@ -184,14 +140,6 @@ impl Fold {
             }
         };
         pairs.filter(|(o, _)| o.abort).find(lost).map(|(o, _)| o)
-    }
-
-    /// Whether the share of windows is missed though all that are still to come were met.
-    fn windows_lost(&self, window: &Window, share: f64) -> bool {
-        let seconds = self.plan.duration_s.ceil() as u64;
-        let all = (seconds + 1).saturating_sub(window.length as u64).max(window.total);
-        let missed = window.total - window.met - window.without_data;
-        ((all - missed) as f64) < share * all as f64 - 1e-9
     }
 
     fn elapsed(&self) -> f64 {
@@ -237,28 +185,7 @@ impl Fold {
     fn judged(&self, objective: &Objective, window: Option<&Window>) -> Judged {
         let expression = objective.to_string();
         if let (Some(window), Some(asked)) = (window, objective.windows) {
-            let total = window.total as f64;
-            let (met, open) = (window.met as f64, window.without_data as f64);
-            let enough = |n: f64| n >= asked.share * total - 1e-9;
-            let verdict = match () {
-                () if window.total == 0 || window.total == window.without_data => None,
-                () if enough(met) => Some(true),
-                () if enough(met + open) => None,
-                () => Some(false),
-            };
-            let reason = if window.total == 0 {
-                format!("the run was shorter than one window of {} s", asked.seconds)
-            } else {
-                format!(
-                    "held in {} of {} windows ({} asked), {} without data; limit and observed are shares of windows",
-                    window.met,
-                    window.total,
-                    Share(asked.share),
-                    window.without_data
-                )
-            };
-            let observed = (window.total > 0).then(|| met / total);
-            return Judged { expression, limit: asked.share, observed, met: verdict, reason };
+            return window.judged(expression, asked);
         }
         let observed = objective.observe(&self.measure(objective));
         let met = observed.map(|seen| objective.holds(seen));
@@ -282,8 +209,7 @@ impl Fold {
             _ => return false,
         }
         if let (Some(window), Some(asked)) = (&self.windows[at], objective.windows) {
-            let met = window.met_but_for_late + window.without_data;
-            return met as f64 >= asked.share * window.total as f64 - 1e-9;
+            return window.late_decides(asked.share);
         }
         objective
             .observe(&self.measure(objective))
@@ -414,112 +340,6 @@ impl Fold {
             format!("{share} of the requests failed{example}, and no objective speaks of errors")
         })
     }
-
-    /// Returns lines for a person, the plain form of the summary.
-    pub fn lines(summary: &LoadSummary) -> Vec<String> {
-        let ms = |v: Option<f64>| v.map_or("no data".to_owned(), |v| crate::stats::units::Millis(v).to_string());
-        let l = &summary.latency_ms;
-        let mut lines = vec![
-            format!(
-                "{} → {}: {} requests, asked {}, sent {}, answered {}",
-                summary.scenario,
-                summary.target,
-                crate::stats::units::grouped(summary.requests),
-                Rps(summary.rate.asked),
-                Rps(summary.rate.sent),
-                Rps(summary.rate.answered)
-            ),
-            format!(
-                "latency from due: p50 {}  p90 {}  p99 {}  p99.9 {}  max {}",
-                ms(l.p50),
-                ms(l.p90),
-                ms(l.p99),
-                ms(l.p999),
-                ms(l.max)
-            ),
-            format!("service from sent: p50 {}  p99 {}", ms(summary.service_ms.p50), ms(summary.service_ms.p99)),
-        ];
-        let e = &summary.errors;
-        lines.push(format!("errors: {} ({})", e.total, Share(e.share)));
-        for (kind, n) in &e.by_kind {
-            let example = e.examples.get(kind).map_or(String::new(), |x| format!(", for example {x}"));
-            lines.push(format!("  {kind}: {n}{example}"));
-        }
-        if summary.degraded > 0 {
-            lines.push(format!("degraded: {} answers said they are less than was asked for", summary.degraded));
-        }
-        for j in &summary.objectives {
-            let sign = match j.met {
-                Some(true) => "✓",
-                Some(false) => "✗",
-                None => "?",
-            };
-            let implied = if summary.implied { " (implied)" } else { "" };
-            lines.push(format!("{sign} {}{implied}: {}", j.expression, j.reason));
-        }
-        lines.push(format!("generator: {}, {}", summary.generator.state, summary.generator.reason));
-        lines
-    }
-}
-
-/// Whether a figure of time holds once the generator's own lateness is taken off it.
-fn holds_but_for_late(objective: &Objective, seen: f64, late: &Histogram) -> bool {
-    // A loop that stood still is late to read as well as to send.
-    let (Metric::Latency(figure) | Metric::Service(figure) | Metric::Part(_, figure)) = &objective.metric else {
-        return false;
-    };
-    let late = match figure {
-        Figure::Quantile(q) => late.quantile(*q),
-        Figure::Max => late.max(),
-        Figure::Mean => late.mean(),
-        Figure::Min => late.min(),
-    };
-    // Below a millisecond it is what any clock costs.
-    late.is_some_and(|l| l.0 > 1.0 && objective.holds(seen - l.0))
-}
-
-fn of_ended(e: &EndpointTick) -> Measure {
-    Measure {
-        latency: e.latency.clone(),
-        service: e.service.clone(),
-        ended: e.ended,
-        errors: e.errors,
-        throttled: e.throttled,
-        ..Measure::default()
-    }
-}
-
-/// One second as a measure; its rate is a count until the window divides it.
-fn of_tick(tick: &Tick, endpoint: Option<usize>) -> Measure {
-    let mut sum = EndpointTick::default();
-    match endpoint {
-        Some(n) => tick.endpoints.get(n).into_iter().for_each(|e| sum.merge(e)),
-        None => tick.endpoints.iter().for_each(|e| sum.merge(e)),
-    }
-    Measure {
-        in_time: Some((tick.due, tick.sent)),
-        rate: Some(sum.answered as f64),
-        by_kind: tick.errors.clone(),
-        parts: tick.parts.named().into_iter().map(|(n, h)| (n, h.clone())).collect(),
-        ..of_ended(&sum)
-    }
-}
-
-fn add(all: &mut Measure, one: &Measure) {
-    all.latency.merge(&one.latency);
-    all.service.merge(&one.service);
-    for (part, h) in &one.parts {
-        all.parts.entry(part).or_default().merge(h);
-    }
-    all.ended += one.ended;
-    all.errors += one.errors;
-    all.throttled += one.throttled;
-    for (kind, n) in &one.by_kind {
-        *all.by_kind.entry(kind.clone()).or_default() += n;
-    }
-    let pair = |m: &Measure| m.in_time.unwrap_or_default();
-    all.in_time = Some((pair(all).0 + pair(one).0, pair(all).1 + pair(one).1));
-    all.rate = Some(all.rate.unwrap_or(0.0) + one.rate.unwrap_or(0.0));
 }
 
 #[cfg(test)]

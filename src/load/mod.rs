@@ -27,4 +27,5 @@ pub mod target;
 pub mod template;
 pub mod tick;
 pub mod tls;
+pub mod window;
 pub mod wire;

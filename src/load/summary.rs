@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::judge::compare::Comparison;
 use crate::judge::verdict::Verdict;
 use crate::stats::histogram::Histogram;
+use crate::stats::units::{Millis, Rps, Share, grouped};
 
 pub const SCHEMA: &str = "serin.load/1";
 
@@ -44,6 +45,54 @@ pub struct LoadSummary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     /// `serin gate`: this run against its baseline.
     pub comparison: Option<Comparison>,
+}
+
+impl LoadSummary {
+    /// Returns lines for a person, the plain form of the self.
+    pub fn lines(&self) -> Vec<String> {
+        let ms = |v: Option<f64>| v.map_or("no data".to_owned(), |v| Millis(v).to_string());
+        let l = &self.latency_ms;
+        let mut lines = vec![
+            format!(
+                "{} → {}: {} requests, asked {}, sent {}, answered {}",
+                self.scenario,
+                self.target,
+                grouped(self.requests),
+                Rps(self.rate.asked),
+                Rps(self.rate.sent),
+                Rps(self.rate.answered)
+            ),
+            format!(
+                "latency from due: p50 {}  p90 {}  p99 {}  p99.9 {}  max {}",
+                ms(l.p50),
+                ms(l.p90),
+                ms(l.p99),
+                ms(l.p999),
+                ms(l.max)
+            ),
+            format!("service from sent: p50 {}  p99 {}", ms(self.service_ms.p50), ms(self.service_ms.p99)),
+        ];
+        let e = &self.errors;
+        lines.push(format!("errors: {} ({})", e.total, Share(e.share)));
+        for (kind, n) in &e.by_kind {
+            let example = e.examples.get(kind).map_or(String::new(), |x| format!(", for example {x}"));
+            lines.push(format!("  {kind}: {n}{example}"));
+        }
+        if self.degraded > 0 {
+            lines.push(format!("degraded: {} answers said they are less than was asked for", self.degraded));
+        }
+        for j in &self.objectives {
+            let sign = match j.met {
+                Some(true) => "✓",
+                Some(false) => "✗",
+                None => "?",
+            };
+            let implied = if self.implied { " (implied)" } else { "" };
+            lines.push(format!("{sign} {}{implied}: {}", j.expression, j.reason));
+        }
+        lines.push(format!("generator: {}, {}", self.generator.state, self.generator.reason));
+        lines
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

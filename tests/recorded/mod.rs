@@ -102,7 +102,7 @@ pub fn evening(seconds: u32, bad: bool) -> Vec<Event> {
         title: "evening short → local".to_owned(),
         verdict: Some(load.verdict),
         reason: load.reason.clone(),
-        lines: Fold::lines(&load),
+        lines: load.lines(),
         document: serde_json::to_value(&load).expect("a document"),
         stopped: false,
     })));

@@ -2,7 +2,6 @@
 
 use crate::load::engine::{self, Spec, Told};
 use crate::load::error::LoadError;
-use crate::load::fold::Fold;
 use crate::load::summary::LoadSummary;
 use crate::run::error::RunError;
 use crate::run::event::Event;
@@ -70,7 +69,7 @@ pub fn summarise(title: String, load: &LoadSummary) -> Result<Summary, RunError>
         verdict: Some(load.verdict),
         reason: load.reason.clone(),
         document,
-        lines: Fold::lines(load),
+        lines: load.lines(),
         stopped: load.stopped,
     })
 }
