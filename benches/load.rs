@@ -152,7 +152,7 @@ fn geese(url: &str, users: &str, think_ms: &str, lasts: &str) {
     let rate = (users.parse::<f64>().expect("users") / ARRIVE_S).to_string();
     let words =
         ["--host", url, "--users", users, "--run-time", lasts, "--increase-rate", &rate, "--quiet", "--no-telnet"];
-    let more = ["--no-websocket", "--no-print-metrics", "--no-error-summary"];
+    let more = ["--no-print-metrics", "--no-error-summary"];
     let configuration = GooseConfiguration::parse_args_default(&[&words[..], &more[..]].concat()).expect("a load");
     let attack = GooseAttack::initialize_with_config(configuration).expect("goose").register_scenario(scenario);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
@@ -170,7 +170,7 @@ fn beside_goose(own: &str, url: &str, lasts: &str, runs: &str) {
     let max = closed(url, lasts, runs);
     let users =
         ["load", "--url", url, "--users", "1000", "--think", "500ms", "--duration", lasts, "--json", "--out", runs];
-    let told = |text: &str| text.trim().parse::<f64>().ok();
+    let told = |text: &str| text.lines().last()?.trim().parse::<f64>().ok();
     let asked = |text: &str| serde_json::from_str::<Value>(text).ok()?["requests"].as_f64();
     for (name, ours, theirs) in [
         ("--rate max", &max[..], [GOOSE, url, CONNECTIONS, "0", lasts]),

@@ -10,6 +10,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use goose::client::GooseClientBuilder;
 use goose::config::GooseConfiguration;
 use goose::goose::{Scenario, Transaction, TransactionFunction};
 use goose::{GooseAttack, GooseError};
@@ -127,8 +128,7 @@ fn attack(house: &Arc<House>, users: u32) -> Result<GooseAttack, GooseError> {
     silence();
     let arrive = (house.crowd.lasts / 10).clamp(Duration::from_millis(100), ARRIVE_WITHIN).as_secs_f64();
     let (users, rate) = (users.to_string(), format!("{:.3}", f64::from(users) / arrive));
-    let quiet =
-        ["--quiet", "--no-metrics", "--no-print-metrics", "--no-telnet", "--no-websocket", "--no-error-summary"];
+    let quiet = ["--quiet", "--no-metrics", "--no-print-metrics", "--no-telnet", "--no-error-summary"];
     let asked = ["--host", "http://127.0.0.1", "--users", &users, "--increase-rate", &rate];
     let configuration = GooseConfiguration::parse_args_default(&[&quiet[..], &asked[..]].concat())?;
     let house = Arc::clone(house);
@@ -140,7 +140,10 @@ fn attack(house: &Arc<House>, users: u32) -> Result<GooseAttack, GooseError> {
         })
     });
     let scenario = Scenario::new("evening").register_transaction(Transaction::new(evening));
-    Ok(GooseAttack::initialize_with_config(configuration)?.register_scenario(scenario))
+    // Nobody asks through goose's own client, and one for each viewer would take milliseconds of CPU to make.
+    let unused = GooseClientBuilder::new().without_cookies();
+    let attack = GooseAttack::initialize_with_config(configuration)?.set_client_builder_without_cookies(unused)?;
+    Ok(attack.register_scenario(scenario))
 }
 
 impl House {
