@@ -510,7 +510,7 @@ impl Planner {
     /// Each whole day's need against the same weekday a week before, last week's and the one before.
     fn ratios(&self, now: f64) -> Option<Vec<f64>> {
         let today = day_of(now);
-        let ratio = |day: i64| Some(self.need.on(day)? / self.need.on(day - 7).filter(|n| *n > 0.0)?);
+        let ratio = |day: i64| Some(self.need.on_whole(day)? / self.need.on_whole(day - 7).filter(|n| *n > 0.0)?);
         let all: Vec<f64> = (today - 14..today).filter_map(ratio).collect();
         (!all.is_empty()).then_some(all)
     }

@@ -8,6 +8,8 @@
 use std::collections::BTreeMap;
 
 const DAY_S: f64 = 86_400.0;
+/// A day of which this share was seen is a whole one.
+const NEARLY_WHOLE: f64 = 0.95;
 
 #[derive(Clone, Debug)]
 pub struct Need {
@@ -17,6 +19,8 @@ pub struct Need {
     units: f64,
     hull: Vec<(f64, f64)>,
     days: BTreeMap<i64, f64>,
+    /// Seconds of each day that were seen.
+    seen: BTreeMap<i64, f64>,
     /// The highest demand of each day.
     highest: BTreeMap<i64, f64>,
 }
@@ -30,6 +34,7 @@ impl Need {
             units: 0.0,
             hull: vec![(0.0, 0.0)],
             days: BTreeMap::new(),
+            seen: BTreeMap::new(),
             highest: BTreeMap::new(),
         }
     }
@@ -48,6 +53,7 @@ impl Need {
         *highest = highest.max(rate);
         let day = self.days.entry(day_of(from)).or_default();
         *day = day.max(need);
+        *self.seen.entry(day_of(from)).or_default() += seconds;
         while self.hull.len() >= 2 {
             let [a, b] = [self.hull[self.hull.len() - 2], self.hull[self.hull.len() - 1]];
             // `b` above the line a..end can never be a best beginning again.
@@ -84,6 +90,11 @@ impl Need {
         self.days.get(&day).copied()
     }
 
+    /// The same of a day that was seen nearly whole: a part of one is compared with nothing.
+    pub fn on_whole(&self, day: i64) -> Option<f64> {
+        self.on(day).filter(|_| self.seen.get(&day).is_some_and(|s| *s >= NEARLY_WHOLE * DAY_S))
+    }
+
     /// The need of the days from `first` on: zero where nothing was seen.
     pub fn since(&self, first: i64) -> f64 {
         self.days.range(first..).map(|(_, n)| *n).fold(0.0, f64::max)
@@ -113,6 +124,15 @@ mod tests {
     fn holds(capacity: f64, demand: &[f64]) -> bool {
         let mut table = Limiter::table(capacity, 0.0);
         demand.iter().enumerate().all(|(i, rate)| table.flow(*rate, (i as f64 + 1.0) * 60.0) == 0.0)
+    }
+
+    #[test]
+    fn a_day_that_was_seen_in_part_is_no_whole_day() {
+        let mut need = Need::new(BURST_S);
+        need.saw(10.0, 0.7 * DAY_S, DAY_S);
+        need.saw(10.0, DAY_S, 2.0 * DAY_S);
+        assert!(need.on(0).is_some() && need.on_whole(0).is_none());
+        assert_eq!(need.on_whole(1), need.on(1));
     }
 
     #[test]

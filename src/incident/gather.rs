@@ -124,6 +124,7 @@ impl Far {
     }
 
     async fn look(&self, span: Span) -> Round {
+        #[cfg_attr(not(feature = "aws"), expect(unused_mut, reason = "only AWS adds to it"))]
         let mut asked: Vec<(Kind, &dyn Source)> = self.sources.iter().map(|(k, s)| (*k, s.as_ref())).collect();
         #[cfg(feature = "aws")]
         if let Some(source) = &self.cloudwatch {

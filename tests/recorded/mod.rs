@@ -292,7 +292,7 @@ pub fn walk(looks: u32, bad: bool) -> Vec<Event> {
             Side { requests, errors, latency_ms, ..Side::default() }
         };
         let slices: Vec<Side> = (0..9).map(|_| side(1.0, 0.0)).collect();
-        let fail = if bad && look + 4 > looks { 0.02 } else { 0.0 };
+        let fail = if bad && look + 10 > looks { 0.02 } else { 0.0 };
         let canary = side(f64::from(stage), fail);
         let baseline = slices.iter().fold(Side::default(), |sum, s| sum.and(s));
         let requests = (canary.requests, baseline.requests);
