@@ -58,6 +58,9 @@ pub struct Look {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Exhibit {
     pub guard: String,
+    /// How many milliseconds slower the canary may be: its slow requests are those slower by more than that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tolerated_ms: Option<f64>,
     pub canary: Sample,
     pub baseline: Sample,
     /// Evidence, as odds to one: for harm (`ROLL_BACK` rolls back), and for health (`GO` is needed).
@@ -258,6 +261,7 @@ impl Judge {
         let each = self.terms.guards.iter().zip(&self.totals).zip(&weights.metrics).zip(spreads);
         each.map(|(((guard, total), weighed), spread)| Exhibit {
             guard: guard.name.clone(),
+            tolerated_ms: (guard.counts.is_latency() && guard.tolerated_ms > 0.0).then_some(guard.tolerated_ms),
             canary: total.canary,
             baseline: total.baseline,
             harm: odds(weighed.bad),
@@ -455,12 +459,45 @@ impl Exhibit {
 
     /// "errors 0.31 % of 4512 against 0.10 %".
     pub fn sentence(&self) -> String {
+        let (canary, baseline) = (percent(self.canary.share()), percent(self.baseline.share()));
+        let of = self.canary.of;
+        if let Some(ms) = self.tolerated_ms {
+            let guard = &self.guard;
+            return format!(
+                "slower than the usual {guard} by over {ms} ms: {canary} of {of:.0}, {baseline} of the baseline by any time"
+            );
+        }
         let what = if self.guard.starts_with('p') && self.guard[1..].parse::<f64>().is_ok() {
             format!("slower than the usual {}:", self.guard)
         } else {
             self.guard.clone()
         };
-        let (canary, baseline) = (percent(self.canary.share()), percent(self.baseline.share()));
-        format!("{what} {canary} of {:.0} against {baseline}", self.canary.of)
+        format!("{what} {canary} of {of:.0} against {baseline}")
+    }
+
+    /// Returns the guard's name, with the milliseconds that only the canary is allowed: `p95+5ms`.
+    pub fn label(&self) -> String {
+        self.tolerated_ms.map_or_else(|| self.guard.clone(), |ms| format!("{}+{ms}ms", self.guard))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_canary_that_may_be_a_little_slower_is_told_from_its_own_limit() {
+        let told = |tolerated_ms| {
+            let counted = |counted| Sample { counted, of: 1000.0 };
+            let (canary, baseline) = (counted(0.0), counted(28.0));
+            let guard = "p95".to_owned();
+            let e =
+                Exhibit { guard, tolerated_ms, canary, baseline, harm: 0.1, health: 99.0, lasting: None, noise: None };
+            (e.label(), e.sentence())
+        };
+        let usual = "slower than the usual p95: 0 % of 1000 against 2.80 %";
+        assert_eq!(told(None), ("p95".to_owned(), usual.to_owned()));
+        let wide = "slower than the usual p95 by over 5 ms: 0 % of 1000, 2.80 % of the baseline by any time";
+        assert_eq!(told(Some(5.0)), ("p95+5ms".to_owned(), wide.to_owned()));
     }
 }

@@ -104,7 +104,7 @@ fn evidence(all: &[Exhibit]) -> Option<Section> {
         table.row(
             tone,
             [
-                e.guard.clone(),
+                e.label(),
                 rate(e.baseline),
                 rate(e.canary),
                 grouped(e.canary.of as u64),

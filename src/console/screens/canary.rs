@@ -51,7 +51,7 @@ impl Screen for Canary {
         text.push_str("| guard | baseline | canary | evidence of harm | of health |\n|---|---:|---:|---:|---:|\n");
         for e in &walk.evidence {
             let (old, new) = (share(e.baseline), share(e.canary));
-            text.push_str(&format!("| {} | {old} | {new} | {} | {} |\n", e.guard, odds(e.harm), odds(e.health)));
+            text.push_str(&format!("| {} | {old} | {new} | {} | {} |\n", e.label(), odds(e.harm), odds(e.health)));
         }
         Some(text)
     }
@@ -227,7 +227,7 @@ fn row(look: &Look, e: &Exhibit) -> Line<'static> {
         (_, health) if health >= GO => ("✓ well", Tone::Good),
         _ => ("‖ wait", Tone::Plain),
     };
-    let numbers = format!("{:<9}{:>9}{:>9}  ", cut(&e.guard, 9), share(e.baseline), share(e.canary));
+    let numbers = format!("{:<9}{:>9}{:>9}  ", cut(&e.label(), 9), share(e.baseline), share(e.canary));
     Line::from(vec![
         look.span(numbers, Tone::Plain),
         look.span(format!("{sign:<8}"), tone),
@@ -344,7 +344,7 @@ fn small(frame: &mut Frame, area: Rect, world: &World, walk: &Walked) {
     rows.extend(walk.evidence.iter().map(|e| {
         let text = format!(
             "{:<8} {} → {}  harm {}  health {}",
-            cut(&e.guard, 8),
+            cut(&e.label(), 8),
             share(e.baseline),
             share(e.canary),
             odds(e.harm),
