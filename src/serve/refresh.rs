@@ -82,9 +82,7 @@ impl Sources {
     /// stands in for its lists.
     pub fn begin(&self, folder: &Path) -> Result<World, ServeError> {
         let world = self.read(Some(folder))?;
-        if let Err(error) = stand_in::keep(folder, &world) {
-            tracing::warn!(%error, "what everybody gets could not be kept for the next start");
-        }
+        stand_in::keep(folder, &world);
         Ok(world)
     }
 
@@ -208,14 +206,13 @@ pub fn keep_fresh(
             }
             match sources.open() {
                 Ok(world) => {
+                    // Before it serves: whoever saw it serve finds it kept, also when this process dies at once.
+                    stand_in::keep(&folder, &world);
                     let generation = now.generation.as_deref().unwrap_or("none");
                     log(format_args!("refreshed: {} programmes, generation {generation}", world.catalogue.len()));
                     let until = world.knows_until();
                     api.world.store(Arc::new(world));
                     api.recent.prune(until);
-                    if let Err(error) = stand_in::keep(&folder, &api.world.load()) {
-                        tracing::warn!(%error, "what everybody gets could not be kept for the next start");
-                    }
                     again = None;
                 }
                 Err(error) => {

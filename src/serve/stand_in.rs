@@ -22,11 +22,17 @@ fn place(folder: &Path) -> PathBuf {
     folder.join("popular.json")
 }
 
-/// Keeps what everybody gets of a world that has lists.
-pub fn keep(folder: &Path, world: &World) -> std::io::Result<()> {
+/// Keeps what everybody gets of a world that has lists; a folder that takes nothing is only warned of.
+pub fn keep(folder: &Path, world: &World) {
     if world.shelf.is_none() {
-        return Ok(());
+        return;
     }
+    if let Err(error) = write(folder, world) {
+        tracing::warn!(%error, "what everybody gets could not be kept for the next start");
+    }
+}
+
+fn write(folder: &Path, world: &World) -> std::io::Result<()> {
     let popular = world.popular.iter().map(|(p, score)| (world.catalogue.id(*p).to_owned(), *score)).collect();
     let kept = Kept { model: world.model.clone(), popular };
     std::fs::create_dir_all(folder)?;
