@@ -41,6 +41,25 @@ struct Recent {
     latency: Histogram,
 }
 
+impl Recent {
+    fn add(&mut self, tick: &Tick) {
+        if tick.due > 0 || tick.seconds() >= 1.0 {
+            self.seconds += tick.seconds();
+        }
+        self.ticks += 1;
+        self.due += tick.due;
+        self.sent += tick.sent;
+        self.answered += tick.answered;
+        self.errors += tick.errors.values().sum::<u64>();
+        tick.endpoints.iter().for_each(|e| self.latency.merge(&e.latency));
+    }
+
+    /// Returns so many as a rate, a second.
+    fn each(&self, n: u64) -> f64 {
+        n as f64 / if self.seconds > 0.0 { self.seconds } else { f64::from(self.ticks.max(1)) }
+    }
+}
+
 impl Plain {
     pub fn new(global: &Global) -> Self {
         let live = std::io::stderr().is_terminal() && !global.plain && std::env::var_os("CI").is_none();
@@ -130,16 +149,7 @@ impl Plain {
     }
 
     fn tick(&mut self, tick: &Tick) {
-        let lasted = tick.ends_s - f64::from(tick.second);
-        if tick.due > 0 || lasted >= 1.0 {
-            self.recent.seconds += lasted;
-        }
-        self.recent.ticks += 1;
-        self.recent.due += tick.due;
-        self.recent.sent += tick.sent;
-        self.recent.answered += tick.answered;
-        self.recent.errors += tick.errors.values().sum::<u64>();
-        tick.endpoints.iter().for_each(|e| self.recent.latency.merge(&e.latency));
+        self.recent.add(tick);
         if self.recent.ticks >= 5 {
             self.load_line(Some(tick.ends_s));
         }
@@ -185,7 +195,6 @@ impl Plain {
 
     fn load_line(&mut self, ended: Option<f64>) {
         let r = std::mem::take(&mut self.recent);
-        let each = |n: u64| n as f64 / if r.seconds > 0.0 { r.seconds } else { f64::from(r.ticks.max(1)) };
         let at = ended.map_or(String::from("end  "), |s| clock(Duration::from_secs_f64(s)));
         let quantile = |q| r.latency.quantile(q).map_or("no data".to_owned(), |m| m.to_string());
         if self.sentences {
@@ -194,9 +203,9 @@ impl Plain {
                  within {}, 99 of 100 within {}; {} errors.",
                 at.trim_end(),
                 r.seconds.max(1.0),
-                each(r.due),
-                each(r.sent),
-                each(r.answered),
+                r.each(r.due),
+                r.each(r.sent),
+                r.each(r.answered),
                 quantile(0.5),
                 quantile(0.99),
                 r.errors
@@ -204,9 +213,9 @@ impl Plain {
         }
         self.line(&format!(
             "{at}  asked {:.0}/s  sent {:.0}/s  answered {:.0}/s  p50 {}  p99 {}  errors {}",
-            each(r.due),
-            each(r.sent),
-            each(r.answered),
+            r.each(r.due),
+            r.each(r.sent),
+            r.each(r.answered),
             quantile(0.5),
             quantile(0.99),
             r.errors
@@ -241,4 +250,29 @@ fn left(p: &Progress) -> String {
         text += &format!(", {} left", clock(Duration::from_secs_f64(s)));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_moment_after_the_last_request_is_no_part_of_a_rate() {
+        let tick = |second: u32, lasted, due| Tick {
+            second,
+            ends_s: f64::from(second) + lasted,
+            due,
+            sent: due,
+            answered: 20_000,
+            ..Tick::default()
+        };
+        let mut recent = Recent::default();
+        (0..4).for_each(|second| recent.add(&tick(second, 1.0, 20_000)));
+        recent.add(&tick(4, 0.004, 0));
+        assert_eq!((recent.each(recent.due), recent.each(recent.answered)), (20_000.0, 25_000.0));
+        // A second in which nothing fell due counts, and so does a last half in which something did.
+        recent.add(&tick(5, 1.0, 0));
+        recent.add(&tick(6, 0.5, 10_000));
+        assert!((recent.each(recent.due) - 90_000.0 / 5.5).abs() < 1e-6);
+    }
 }

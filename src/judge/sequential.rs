@@ -261,7 +261,7 @@ impl Judge {
         let each = self.terms.guards.iter().zip(&self.totals).zip(&weights.metrics).zip(spreads);
         each.map(|(((guard, total), weighed), spread)| Exhibit {
             guard: guard.name.clone(),
-            tolerated_ms: (guard.counts.is_latency() && guard.tolerated_ms > 0.0).then_some(guard.tolerated_ms),
+            tolerated_ms: (guard.tolerated_ms > 0.0).then_some(guard.tolerated_ms),
             canary: total.canary,
             baseline: total.baseline,
             harm: odds(weighed.bad),
@@ -452,6 +452,11 @@ impl Total {
 }
 
 impl Exhibit {
+    /// Whether it is enough to roll back for, had it the whole say.
+    pub fn is_bad(&self) -> bool {
+        self.harm >= ROLL_BACK && !self.may_be_a_storm()
+    }
+
     /// Whether it looks like harm, but a storm of a minute would look the same so far.
     pub fn may_be_a_storm(&self) -> bool {
         self.harm >= ROLL_BACK && self.lasting.is_some_and(|l| l < ROLL_BACK)

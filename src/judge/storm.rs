@@ -91,16 +91,22 @@ mod tests {
         Window { canary: (counted, 500.0), baseline: (9.0 * counted, 4500.0), slices: 9.0, ..Window::default() }
     }
 
-    #[test]
-    fn a_window_is_a_minute_of_looks() {
+    /// So many looks, each so long; every window that is complete holds `whole` requests of the canary.
+    fn watched(looks: u32, step_s: f64, whole: f64) -> Storms {
         let mut storms = Storms::new(0.1);
-        for i in 0..9 {
-            let t = 10.0 * f64::from(i);
+        for i in 0..looks {
+            let t = step_s * f64::from(i);
             while let Some(window) = storms.completed(t) {
-                assert_eq!(window.expect("no collapse").canary.1, 3000.0);
+                assert_eq!(window.expect("no collapse").canary.1, whole);
             }
             storms.add(t, look(1.0));
         }
+        storms
+    }
+
+    #[test]
+    fn a_window_is_a_minute_of_looks() {
+        let storms = watched(9, 10.0, 3000.0);
         let open: Vec<f64> = storms.open().map(|w| w.canary.1 / 500.0).collect();
         assert_eq!(open, [6.0, 5.0, 4.0, 3.0, 2.0, 1.0]);
         let all: f64 = storms.open().map(|w| w.suspicion.exp()).sum();
@@ -109,15 +115,7 @@ mod tests {
 
     #[test]
     fn looks_of_five_minutes_are_windows_of_their_own() {
-        let mut storms = Storms::new(0.1);
-        for i in 0..4 {
-            let t = 300.0 * f64::from(i);
-            while let Some(window) = storms.completed(t) {
-                assert_eq!(window.map(|w| w.canary.1), Some(500.0));
-            }
-            storms.add(t, look(1.0));
-        }
-        assert_eq!(storms.open().count(), 1);
+        assert_eq!(watched(4, 300.0, 500.0).open().count(), 1);
     }
 
     #[test]

@@ -120,6 +120,11 @@ impl EndpointTick {
 }
 
 impl Tick {
+    /// How long it was: one second, less in the last tick of a run.
+    pub fn seconds(&self) -> f64 {
+        self.ends_s - f64::from(self.second)
+    }
+
     /// Adds what another part of the same load saw in the same second.
     pub fn merge(&mut self, other: &Self) {
         self.stage = self.stage.max(other.stage);

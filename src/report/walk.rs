@@ -96,9 +96,9 @@ fn evidence(all: &[Exhibit]) -> Option<Section> {
     let head = ["guard", "baseline#", "canary#", "requests#", "harm, to 1#", "health, to 1#", "groups differ by#"];
     let mut table = Table::new(caption, &head);
     for e in all {
-        let tone = match (e.harm, e.health) {
-            (harm, _) if harm >= ROLL_BACK && !e.may_be_a_storm() => Tone::Bad,
-            (_, health) if health >= GO => Tone::Good,
+        let tone = match e.health {
+            _ if e.is_bad() => Tone::Bad,
+            health if health >= GO => Tone::Good,
             _ => Tone::Plain,
         };
         table.row(

@@ -33,7 +33,7 @@ impl Column {
         tick.endpoints.iter().for_each(|e| latency.merge(&e.latency));
         Self {
             second: tick.second,
-            seconds: (tick.ends_s - f64::from(tick.second)).clamp(0.001, 1.0),
+            seconds: tick.seconds().clamp(0.001, 1.0),
             due: tick.due,
             sent: tick.sent,
             answered: tick.answered,

@@ -80,6 +80,12 @@ impl Live {
         self.programmes.get(programme as usize).copied().unwrap_or(GONE)
     }
 
+    /// Returns what everybody watches, by catalogue index, as far as the catalogue holds it.
+    pub fn popular(&self) -> Vec<(u32, f32)> {
+        let all = self.model.popular().iter().map(|(p, score)| (self.programme(*p), *score));
+        all.filter(|(programme, _)| *programme != GONE).collect()
+    }
+
     /// Returns a viewer's factors, with what they watched since folded in; `None` where nothing is known of them.
     pub fn factors(&self, viewer: &str, past: Option<&mut Past>) -> Option<Vec<f32>> {
         let known = self.model.viewer_index(viewer);

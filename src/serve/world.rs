@@ -128,12 +128,12 @@ impl World {
         if let Some(shelf) = &shelf {
             let meta = shelf.held.meta();
             popular.extend(meta.popular.iter().map(|(n, s)| (shelf.programme(*n), *s)));
+            popular.retain(|(programme, _)| *programme != GONE);
             name.clone_from(&meta.model);
         } else if let Some(live) = &live {
-            popular.extend(live.model.popular().iter().map(|(p, s)| (live.programme(*p), *s)));
+            popular = live.popular();
             live.model.id().clone_into(&mut name);
         }
-        popular.retain(|(programme, _)| *programme != GONE);
         if popular.is_empty() {
             let what = "not one programme of the lists or the model is in the catalogue; do --items and --store belong together?";
             return Err(ServeError::Setting(what.to_owned()));
@@ -158,8 +158,7 @@ impl World {
         // A store that is down may have everything: the process is of use, and is so again without a new start.
         let has_answers = known || live.is_some() || lack == Lack::Down;
         if let Some(live) = &live {
-            popular = live.model.popular().iter().map(|(p, s)| (live.programme(*p), *s)).collect();
-            popular.retain(|(programme, _)| *programme != GONE);
+            popular = live.popular();
             name = serde_json::Value::from(live.model.id()).to_string();
         }
         let (viewers, rules, shelf, lack, model) = (Viewers::default(), None, None, Some(lack), name);

@@ -222,7 +222,7 @@ fn row(look: &Look, e: &Exhibit) -> Line<'static> {
     let (old, new) = (rate(e.baseline), rate(e.canary));
     let ratio = if old > 0.0 { format!("x{:.2}", new / old) } else { "-".to_owned() };
     let (sign, tone) = match (e.harm, e.health) {
-        (harm, _) if harm >= ROLL_BACK && !e.may_be_a_storm() => ("✗ bad", Tone::Bad),
+        _ if e.is_bad() => ("✗ bad", Tone::Bad),
         (harm, _) if harm >= 10.0 => ("! doubt", Tone::Warn),
         (_, health) if health >= GO => ("✓ well", Tone::Good),
         _ => ("‖ wait", Tone::Plain),
